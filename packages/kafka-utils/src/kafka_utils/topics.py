@@ -1,0 +1,199 @@
+"""What a cluster has: its live brokers and its topics; and how topics are created."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NoError,
+    NotControllerError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from kafka_utils.config import Security, check_client
+from kafka_utils.connection import reasons_unreachable, security_arguments
+from kafka_utils.errors import TopicCreationError, UnreachableError
+from kafka_utils.rules import Inspection
+
+T = TypeVar("T")
+
+_BACKOFF_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """A topic that is to exist. Raises ConfigurationError if it cannot."""
+
+    name: str
+    partitions: int
+    replication: int
+    """On how many brokers each partition is stored."""
+    configs: Mapping[str, str] = field(default_factory=dict)
+    """The topic's own settings by Kafka's names, such as ``min.insync.replicas``."""
+
+    def __post_init__(self) -> None:
+        check = Inspection(self)
+        check.legal_name("name")
+        check.whole_number("partitions", "partitions")
+        check.whole_number("replication", "replicas")
+        check.conclude()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """What became of topics that were to exist; the names are in the order of the request."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    """Topics that were there before, whatever their partitions and settings are."""
+
+
+class Admin:
+    """A connection for questions about the cluster; an async context manager.
+
+    Entering raises UnreachableError with the reason for each server. Questions are asked again,
+    over a new connection, while brokers fail in passing ways, for ``request_timeout_ms``; then the
+    last error is raised.
+
+    Raises ConfigurationError on construction, like the configuration values.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: tuple[str, ...],
+        client_id: str = "kafka-utils",
+        request_timeout_ms: int = 30_000,
+        security: Security | None = None,
+    ) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.client_id = client_id
+        self.request_timeout_ms = request_timeout_ms
+        self.security = Security() if security is None else security
+        check = Inspection(self)
+        check_client(check)
+        check.conclude()
+        self._client: AIOKafkaAdminClient | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._client = await self._connect()
+        except KafkaConnectionError as error:
+            reasons = await reasons_unreachable(
+                self.bootstrap_servers, self.client_id, self.security
+            )
+            raise UnreachableError(reasons) from error
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._disconnect()
+
+    async def brokers(self) -> int:
+        """Return how many brokers are alive."""
+        cluster = await self._ask(lambda client: client.describe_cluster())
+        return len(cluster["brokers"])
+
+    async def list_topics(self) -> set[str]:
+        """Return the names of all topics, Kafka's internal ones too."""
+        return {topic["topic"] for topic in await self._describe()}
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return how many partitions each of the topics has; a missing topic is left out.
+
+        Asking never creates a topic, whatever the brokers' ``auto.create.topics.enable`` is.
+        """
+        wanted = set(topics)
+        return {
+            topic["topic"]: len(topic["partitions"])
+            for topic in await self._describe()
+            if topic["topic"] in wanted
+        }
+
+    async def create(self, specs: Iterable[TopicSpec]) -> Created:
+        """Create the topics that do not exist yet.
+
+        Brokers other than the controller learn of them a moment later.
+
+        Raises TopicCreationError with the reason for each topic that was refused.
+        """
+        topics = [
+            NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=dict(spec.configs))
+            for spec in specs
+        ]
+        if not topics:
+            return Created(created=(), existing=())
+        answers = await self._ask(lambda client: self._create(client, topics))
+        created = tuple(t.name for t in topics if answers[t.name][0] is NoError)
+        existing = tuple(t.name for t in topics if answers[t.name][0] is TopicAlreadyExistsError)
+        there = {*created, *existing}
+        failures = {t.name: answers[t.name][1] for t in topics if t.name not in there}
+        if failures:
+            raise TopicCreationError(failures, created, existing)
+        return Created(created=created, existing=existing)
+
+    async def _create(
+        self, client: AIOKafkaAdminClient, topics: list[NewTopic]
+    ) -> dict[str, tuple[type[KafkaError], str]]:
+        # aiokafka raises nothing here, whatever the brokers answer. They get half the time, so that
+        # it is their answer which says that it took too long.
+        response: Any = await client.create_topics(topics, timeout_ms=self.request_timeout_ms // 2)
+        answers: dict[str, tuple[type[KafkaError], str]] = {}
+        for name, code, *said in response.topic_errors:
+            error = for_code(code)
+            if error is NotControllerError:
+                raise NotControllerError(f"topic {name!r}")
+            reason = said[0] if said and said[0] else getattr(error, "description", "")
+            answers[name] = (error, f"{reason} ({error.__name__})")
+        return answers
+
+    async def _describe(self) -> list[Mapping[str, Any]]:
+        # All topics: a request that names a missing one may make the brokers create it.
+        return await self._ask(lambda client: client.describe_topics())
+
+    async def _ask(self, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.request_timeout_ms / 1000
+        while True:
+            try:
+                if self._client is None:
+                    self._client = await self._connect()
+                return await question(self._client)
+            except (KafkaError, TimeoutError) as error:
+                passing = isinstance(error, TimeoutError) or error.retriable
+                if not passing or clock() >= deadline:
+                    raise
+                _log.info("the brokers are asked again after %r", error)
+            await self._disconnect()
+            await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _connect(self) -> AIOKafkaAdminClient:
+        client = AIOKafkaAdminClient(
+            bootstrap_servers=list(self.bootstrap_servers),
+            client_id=self.client_id,
+            request_timeout_ms=self.request_timeout_ms,
+            **security_arguments(self.security),
+        )
+        try:
+            await client.start()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
