@@ -1,0 +1,1 @@
+"""How the fleet is deployed: locally, in a container, in a cluster."""

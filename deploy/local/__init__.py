@@ -1,0 +1,1 @@
+"""The whole fleet on one machine: brokers, pods, a sample receiver, a demo."""

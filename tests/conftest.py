@@ -1,0 +1,59 @@
+"""The brokers that tests run against; where they cannot be had a test fails, and says why."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable, Cluster
+
+VERSION = os.environ.get("KAFKA_VERSION") or DEFAULT_VERSION
+
+
+def pytest_configure() -> None:
+    # pytest-asyncio asks for the current loop before it sets its own; on Python 3.11 that makes a
+    # loop which nobody closes, unless it was said before that there is none.
+    asyncio.set_event_loop(None)
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingCluster:
+    """The cluster that KAFKA_BOOTSTRAP_SERVERS names: somebody else keeps it."""
+
+    bootstrap_servers: str
+
+
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """Start it for the tests, and stop it after them."""
+    try:
+        cluster.start()
+    except BrokersUnavailable as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | ExistingCluster]:
+    """Three brokers that all tests share: kill none, and give topics names of their own."""
+    existing = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if existing:
+        yield ExistingCluster(existing)
+    else:
+        yield from running(Cluster(VERSION, directory=tmp_path_factory.mktemp("kafka")))
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three brokers for one test, which may kill, pause and restart them."""
+    yield from running(Cluster(VERSION, directory=tmp_path / "kafka"))
+
+
+@pytest.fixture(scope="session")
+def secure_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One broker with a listener for each security protocol, shared by all tests."""
+    directory = tmp_path_factory.mktemp("secure-kafka")
+    yield from running(Cluster(VERSION, directory=directory, brokers=1, secure=True))
