@@ -1,0 +1,137 @@
+"""Decides what may be in flight, by count and bytes, and how fresh and parked records share it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Where records come from."""
+
+    FRESH = "fresh"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """A place in flight that one record holds from its start to its completion."""
+
+    source: Source
+    size: int
+    since: float
+    """On the clock of whoever asked for it, in seconds."""
+
+
+class Admission:
+    """The in-flight limits of a process, which all its controllers share.
+
+    - At most ``max_records`` and ``max_bytes`` are in flight. A record larger than ``max_bytes`` is
+      admitted alone.
+    - Parked records are below fresh ones: while both wait, a quarter of the places are for parked
+      records and the rest for fresh ones. While only one source waits, it may have all of them.
+    - Who was refused first is next, so a large record is not overtaken for ever by small ones.
+    """
+
+    def __init__(self, max_records: int, max_bytes: int) -> None:
+        self.max_records = max_records
+        self.max_bytes = max_bytes
+        self.bytes_in_flight = 0
+        self._slots: dict[Slot, None] = {}
+        self._in_flight = dict.fromkeys(Source, 0)
+        parked = max(1, max_records // 4)
+        self._share = {Source.PARKED: parked, Source.FRESH: max(1, max_records - parked)}
+        self._waiting: dict[Claimant, int] = {}
+        # Those that were refused, the next one first, with the sizes that they asked for.
+
+    @property
+    def in_flight(self) -> int:
+        """Records in flight."""
+        return len(self._slots)
+
+    @property
+    def oldest_since(self) -> float | None:
+        """When the oldest record in flight was admitted; None without any."""
+        slot = next(iter(self._slots), None)
+        return slot.since if slot else None
+
+    def claimant(self, source: Source, wake: Callable[[], None]) -> "Claimant":
+        """Somebody who asks for slots. ``wake`` is called when asking again may succeed.
+
+        ``wake`` must not ask at once: it is called from the middle of others' calls.
+        """
+        return Claimant(self, source, wake)
+
+    def admit(self, claimant: "Claimant", size: int, now: float) -> Slot | None:
+        """See ``Claimant.admit``."""
+        if not (self._has_turn(claimant) and self._fits(size)):
+            self._waiting[claimant] = size
+            return None
+        slot = Slot(claimant.source, size, now)
+        self._slots[slot] = None
+        self._in_flight[slot.source] += 1
+        self.bytes_in_flight += size
+        if self._waiting.pop(claimant, None) is not None:
+            # It may want more, but after the others.
+            self._waiting[claimant] = 0
+            self._wake_next()
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        """A record is complete, or was cancelled. To be called once for each slot."""
+        del self._slots[slot]
+        self._in_flight[slot.source] -= 1
+        self.bytes_in_flight -= slot.size
+        self._wake_next()
+
+    def withdraw(self, claimant: "Claimant") -> None:
+        """See ``Claimant.withdraw``."""
+        if self._waiting.pop(claimant, None) is not None:
+            self._wake_next()
+
+    def _fits(self, size: int) -> bool:
+        if not self._slots:
+            return True
+        in_bytes = self.bytes_in_flight + size <= self.max_bytes
+        return in_bytes and self.in_flight < self.max_records
+
+    def _has_turn(self, claimant: "Claimant") -> bool:
+        others = [other for other in self._waiting if other is not claimant]
+        if not others:
+            return True
+        if not self._below_share(claimant):
+            return False
+        first = next((other for other in self._waiting if self._below_share(other)), claimant)
+        return first is claimant
+
+    def _below_share(self, claimant: "Claimant") -> bool:
+        return self._in_flight[claimant.source] < self._share[claimant.source]
+
+    def _wake_next(self) -> None:
+        for claimant, size in self._waiting.items():
+            if self._has_turn(claimant) and self._fits(size):
+                claimant.wake()
+                return
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claimant:
+    """One controller's way to ask for slots."""
+
+    admission: Admission
+    source: Source
+    wake: Callable[[], None]
+
+    def admit(self, size: int, now: float) -> Slot | None:
+        """Return a slot, or None: then this claimant is waiting, and will be woken.
+
+        To be asked until it returns None, or ``withdraw`` is called: so it is known who has more.
+        """
+        return self.admission.admit(self, size, now)
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back."""
+        self.admission.release(slot)
+
+    def withdraw(self) -> None:
+        """Wait no longer: there is nothing to be admitted now."""
+        self.admission.withdraw(self)

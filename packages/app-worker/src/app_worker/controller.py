@@ -1,0 +1,253 @@
+"""The loop between a consumer group and a handler: fetch, start, complete, commit, drain."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+
+from app_worker.admission import Admission, Source
+from app_worker.commits import Commits
+from app_worker.execution import Execution
+from app_worker.fetching import Fetching
+from app_worker.handler import Handler
+from app_worker.lanes import Lane, Lanes
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.parked_headers import KafkaRecord, fresh
+from app_worker.parking import Parking
+from app_worker.positions import Policy, Positions, position_of
+from app_worker.record import Record
+from app_worker.starter import Starter
+
+LONGEST_MARGIN_SECONDS = 2.0
+"""Kept back from a drain for its commit and for leaving the group, a fifth of it at most."""
+
+LEAVE_SECONDS = 3.0
+"""The most that leaving the group and closing connections may take beyond the drain."""
+
+OBSERVE_SECONDS = 5.0
+"""Between two looks at the lag."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What to consume: topics by name, or every topic that a regular expression matches."""
+
+    topics: tuple[str, ...] = ()
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """How one controller works."""
+
+    handler_timeout_seconds: float
+    drain_timeout_seconds: float
+    """The most that finishing what is in flight may take, on a revoke and at the end."""
+    source: Source = Source.FRESH
+    auto_offset_reset: Policy = "earliest"
+    max_poll_records: int = 500
+
+    @property
+    def drain_margin_seconds(self) -> float:
+        """How much of the drain is kept back for its commit."""
+        return min(LONGEST_MARGIN_SECONDS, self.drain_timeout_seconds / 5)
+
+
+class Controller:
+    """Works off what one consumer is assigned.
+
+    The consumer is started and not subscribed; it commits nothing by itself and has no offset
+    reset. It is stopped at the end, so that the group is left in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        consumer: AIOKafkaConsumer,
+        handler: Handler,
+        parking: Parking,
+        limits: Admission,
+        settings: ControllerSettings,
+        metrics: WorkerMetrics,
+        name: str,
+        read: Callable[[KafkaRecord], Record] = fresh,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.joined = asyncio.Event()
+        """Set at the first assignment, and for good."""
+        self._consumer = consumer
+        self._settings = settings
+        self._metrics = metrics
+        self._name = name
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        self._lanes = Lanes()
+        self._position_of = partial(position_of, consumer)
+        self._commits = Commits(consumer, self._lanes, self._position_of, metrics, name)
+        self._positions = Positions(
+            consumer, self._lanes, self._commits, settings.auto_offset_reset, metrics
+        )
+        execution = Execution(handler, parking, metrics, settings.handler_timeout_seconds)
+        self._starter = Starter(
+            self._lanes,
+            execution,
+            limits,
+            settings.source,
+            metrics,
+            now,
+            self._room,
+        )
+        self._fetching = Fetching(
+            consumer,
+            self._lanes,
+            self._positions,
+            read,
+            self._starter.offer,
+            now,
+            settings.max_poll_records,
+            limits.max_bytes,
+            self._room,
+        )
+        _show(limits, metrics)
+
+    def stop(self) -> None:
+        """Ask for an orderly end: ``run`` returns after the drain and the last commit."""
+        self._stopping.set()
+
+    async def run(self, subscription: Subscription) -> None:
+        """Consume until ``stop``; whatever fails for good is raised, after a drain."""
+        self._consumer.subscribe(
+            topics=subscription.topics, pattern=subscription.pattern, listener=_Listener(self)
+        )
+        fetching = asyncio.create_task(self._fetching.run())
+        committing = asyncio.create_task(self._commits.run())
+        observing = asyncio.create_task(self._observe())
+        stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
+        tasks = (fetching, committing, observing, stopping)
+        ends: set[asyncio.Future[Any]] = {*tasks, self._starter.crashed}
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            self._stopping.set()
+            await _cancel(fetching, observing)
+            await self._positions.close()
+            await self._end(committing)
+        finally:
+            for task in (*tasks, *(task for lane in self._lanes for task in lane.running)):
+                task.cancel()
+        for ended in done:
+            ended.result()
+
+    async def _end(self, committing: asyncio.Task[None]) -> None:
+        lanes = list(self._lanes)
+        await self._drain(lanes)
+        await _cancel(committing)
+        await self._commit_and_drop(lanes)
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._consumer.stop()
+        except (KafkaError, OSError) as error:
+            detail = {"group": self._name, "error": f"{type(error).__name__}: {error}"}
+            _log.warning("the group was not left in order", extra=detail)
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are ours from now on."""
+        self._metrics.rebalances.labels(self._name, "assigned").inc()
+        if not self._stopping.is_set():
+            for partition in partitions:
+                self._lanes.begin(partition)
+        self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
+        self._room.set()
+        self.joined.set()
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are to be given up: returns when their work has ended and is committed."""
+        lanes = [lane for lane in map(self._lanes.get, partitions) if lane]
+        if not lanes:
+            return
+        self._metrics.rebalances.labels(self._name, "revoked").inc()
+        try:
+            await self._drain(lanes)
+        finally:
+            await self._commit_and_drop(lanes)
+
+    async def _drain(self, lanes: Collection[Lane]) -> None:
+        for lane in lanes:
+            lane.pass_gap(self._position_of)
+            lane.stop()
+        self._starter.withdraw()
+        running = {task for lane in lanes for task in lane.running}
+        if not running:
+            return
+        margin = self._settings.drain_margin_seconds
+        budget = self._settings.drain_timeout_seconds - margin
+        _, late = await asyncio.wait(running, timeout=budget)
+        if late:
+            detail = {"group": self._name, "records": len(late), "seconds": budget}
+            _log.warning("records were not finished in time and stay uncommitted", extra=detail)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=margin / 4)
+
+    async def _commit_and_drop(self, lanes: Collection[Lane]) -> None:
+        try:
+            await self._commits.flush(self._settings.drain_margin_seconds / 2)
+        finally:
+            self._commits.drop(lanes)
+            for lane in lanes:
+                self._forget_lag(lane.partition)
+            self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
+
+    async def _observe(self) -> None:
+        while True:
+            await asyncio.sleep(OBSERVE_SECONDS)
+            owned = self._consumer.assignment()
+            for lane in self._lanes:
+                here = lane.partition
+                end = self._consumer.highwater(here) if here in owned else None
+                reached = lane.tracker.committable
+                if end is not None and reached is not None:
+                    labels = (self._name, here.topic, str(here.partition))
+                    self._metrics.lag_records.labels(*labels).set(max(0, end - reached))
+
+    def _forget_lag(self, partition: TopicPartition) -> None:
+        labels = (self._name, partition.topic, str(partition.partition))
+        self._metrics.lag_records.labels(*labels)
+        self._metrics.lag_records.remove(*labels)
+
+
+class _Listener(ConsumerRebalanceListener):
+    """What aiokafka calls in a rebalance. It must not raise."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        await self._controller.assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._controller.revoked(revoked)
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _show(limits: Admission, metrics: WorkerMetrics) -> None:
+    def oldest_age() -> float:
+        since = limits.oldest_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    metrics.in_flight.set_function(lambda: limits.in_flight)
+    metrics.in_flight_bytes.set_function(lambda: limits.bytes_in_flight)
+    metrics.oldest_open_record_age.set_function(oldest_age)

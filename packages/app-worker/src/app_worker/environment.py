@@ -1,0 +1,198 @@
+"""Turns environment variables into checked settings, with one sentence for every mistake."""
+
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from app_worker.errors import EnvironmentProblems
+from app_worker.variables import Settings, Variable, prefix_of, variable_of, variables, written
+
+MASK = "******"
+LONGEST_SHOWN_VALUE = 120
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(cls: type[S], environ: Mapping[str, str]) -> S:
+    """Read ``cls`` from ``environ``; an empty text counts as unset.
+
+    Raises EnvironmentProblems with every mistake that was found.
+    """
+    settings, problems = examine(cls, environ)
+    if settings is None or problems:
+        raise EnvironmentProblems(problems)
+    return settings
+
+
+def examine(cls: type[S], environ: Mapping[str, str]) -> tuple[S | None, tuple[str, ...]]:
+    """Read ``cls`` and list its mistakes, without raising.
+
+    Where single variables are wrong, their defaults stand in the settings, so that the others can
+    still be checked with each other; None if not even that can be had.
+    """
+    texts, problems = _texts(cls, environ)
+    settings: S | None
+    try:
+        settings = cls(**texts)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        problems += [text for detail in details for text in _sentences(cls, detail, texts)]
+        settings = _without(
+            cls, texts, {str(detail["loc"][0]) for detail in details if detail["loc"]}
+        )
+    if settings is not None:
+        problems += news(problems, settings.mistakes())
+    return settings, tuple(problems)
+
+
+def news(problems: Iterable[str], more: Iterable[str]) -> list[str]:
+    """Those of ``more`` that name no variable which ``problems`` already call wrong."""
+    wrong = {problem.split(" ", 1)[0] for problem in problems}
+    return [
+        text for text in dict.fromkeys(more) if not wrong.intersection(re.findall(r"\w+", text))
+    ]
+
+
+def unknown_variables(
+    classes: Iterable[type[Settings]], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """One warning for each variable that has a prefix of ours and that nothing reads.
+
+    Warnings only: Kubernetes injects such names (``KAFKA_PORT=tcp://...``) for a service "kafka".
+    """
+    known: set[str] = set()
+    prefixes: set[str] = set()
+    for cls in classes:
+        prefixes.add(prefix_of(cls))
+        for variable in variables(cls):
+            known.add(variable.name)
+            if variable.secret:
+                known.add(variable.file_name)
+    strangers = sorted(
+        name
+        for name in environ
+        if name not in known and name.upper().startswith(tuple(prefixes)) and environ[name]
+    )
+    return tuple(_stranger(name, known) for name in strangers)
+
+
+def describe(settings: Settings) -> list[tuple[str, str]]:
+    """The effective values, each with its variable's name; secrets are masked."""
+    described = []
+    for variable in variables(type(settings)):
+        value = getattr(settings, variable.field)
+        described.append((variable.name, MASK if value and variable.secret else written(value)))
+    return described
+
+
+def settings_table(classes: Iterable[type[Settings]]) -> str:
+    """The variables as a Markdown table, for the documentation."""
+    lines = ["| variable | default | allowed | meaning |", "|---|---|---|---|"]
+    for cls in classes:
+        for variable in variables(cls):
+            default = f"`{variable.default}`" if variable.default else ""
+            name = f"`{variable.name}`" + (f" or `{variable.file_name}`" if variable.secret else "")
+            lines.append(
+                f"| {name} | {'required' if variable.required else default} "
+                f"| {variable.allowed} | {variable.meaning} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def sentence(name: str, value: str, allowed: str, reason: str = "") -> str:
+    """One mistake as one sentence. ``value`` and ``reason`` must be safe to show."""
+    return f"{name} is {value}, but must be {allowed}{f' ({reason})' if reason else ''}."
+
+
+def _texts(cls: type[Settings], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The texts that are set, by field, and what is wrong with files of secrets."""
+    texts: dict[str, str] = {}
+    problems: list[str] = []
+    for variable in variables(cls):
+        try:
+            text = _text(variable, environ)
+        except EnvironmentProblems as error:
+            problems.extend(error.problems)
+            text = MASK  # so that the secret is not called unset as well
+        if text is not None:
+            texts[variable.field] = text
+    return texts, problems
+
+
+def _without(cls: type[S], texts: Mapping[str, str], wrong: Collection[str]) -> S | None:
+    """The settings with defaults for the wrong fields, and the mask for those that have none."""
+    fields = cls.model_fields
+    sound = {field: text for field, text in texts.items() if field not in wrong}
+    masked = {field: MASK for field in wrong if fields[field].is_required()}
+    try:
+        return cls(**sound, **masked)
+    except ValidationError:
+        return None
+
+
+def _text(variable: Variable, environ: Mapping[str, str]) -> str | None:
+    text = environ.get(variable.name) or None
+    file = environ.get(variable.file_name) if variable.secret else None
+    if not file:
+        return text
+    if text is not None:
+        raise EnvironmentProblems(
+            (f"{variable.name} and {variable.file_name} are both set, but only one may be.",)
+        )
+    return _secret_of(variable, file)
+
+
+def _secret_of(variable: Variable, file: str) -> str:
+    try:
+        content = Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        # Not the text of a UnicodeDecodeError: it shows bytes of the secret.
+        reason = (
+            os.strerror(error.errno)
+            if isinstance(error, OSError) and error.errno
+            else "no UTF-8 text"
+        )
+    else:
+        secret = content.rstrip("\r\n")
+        if secret:
+            return secret
+        reason = "it is empty"
+    raise EnvironmentProblems(
+        (sentence(variable.file_name, repr(file), "a file that holds the secret", reason),)
+    )
+
+
+def _sentences(
+    cls: type[Settings], detail: ErrorDetails, texts: Mapping[str, str]
+) -> tuple[str, ...]:
+    """A mistake that pydantic found, in our words."""
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, EnvironmentProblems):
+        return cause.problems
+    if not detail["loc"]:
+        return (detail["msg"].removeprefix("Value error, "),)
+    field = str(detail["loc"][0])
+    variable = variable_of(cls, field)
+    if detail["type"] == "missing":
+        return (sentence(variable.name, "not set", variable.allowed),)
+    if variable.secret:
+        return (sentence(variable.name, MASK, variable.allowed),)
+    reason = str(cause) if isinstance(cause, ValueError) else ""
+    return (sentence(variable.name, _shown(texts[field]), variable.allowed, reason),)
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= LONGEST_SHOWN_VALUE else text[:LONGEST_SHOWN_VALUE] + "..."
+    return repr(short)
+
+
+def _stranger(name: str, known: Iterable[str]) -> str:
+    alike = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+    hint = f"; did you mean {alike[0]}?" if alike else "."
+    return f"{name} is not a variable of this program and is ignored{hint}"

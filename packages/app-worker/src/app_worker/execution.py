@@ -1,0 +1,116 @@
+"""Carries one record from the handler to stored outcomes, whatever the handler does."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from time import perf_counter
+from traceback import walk_tb
+
+from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park
+from app_worker.lanes import Arrival
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.parking import Parking
+from app_worker.record import Record
+
+MAX_FRAMES = 8
+"""Frames of a handler's exception that are kept, the innermost ones."""
+
+_log = logging.getLogger(__name__)
+
+
+class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a value for the log
+    """The handler returned what is no sequence of outcomes, or a delay that does not exist."""
+
+
+class Execution:
+    """Calls the handler within its time, and stores what comes of it."""
+
+    def __init__(
+        self, handler: Handler, parking: Parking, metrics: WorkerMetrics, timeout_seconds: float
+    ) -> None:
+        self._handler = handler
+        self._parking = parking
+        self._timeout = timeout_seconds
+        self._seconds = metrics.handler_seconds
+        self._errors = metrics.handler_errors
+        self._done = metrics.outcomes.labels("done")
+
+    async def complete(self, arrival: Arrival) -> None:
+        """Return when every outcome of the record is safely stored.
+
+        If this is cancelled the record is not complete.
+        """
+        record = arrival.record
+        if arrival.defect is not None:
+            outcomes: Sequence[Outcome] = [
+                DeadLetter(None, record.attempts, "bad_parked_record", arrival.defect)
+            ]
+        else:
+            outcomes = await self._outcomes(record)
+        await self._store(record, outcomes)
+
+    async def _outcomes(self, record: Record) -> Sequence[Outcome]:
+        began = perf_counter()
+        time_limit = asyncio.timeout(self._timeout)
+        try:
+            async with time_limit:
+                return self._checked(await self._handler.handle(record))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return [self._after_error(record, "CancelledError", "")]
+        except Exception as error:
+            name = "timeout" if time_limit.expired() else type(error).__name__
+            where = str(error) if isinstance(error, HandlerFault) else frames(error)
+            return [self._after_error(record, name, where)]
+        finally:
+            self._seconds.observe(perf_counter() - began)
+
+    def _checked(self, outcomes: object) -> Sequence[Outcome]:
+        if not isinstance(outcomes, Sequence):
+            raise HandlerFault(f"it returned {type(outcomes).__name__}, not a sequence of outcomes")
+        for outcome in outcomes:
+            if not isinstance(outcome, Done | Park | DeadLetter):
+                raise HandlerFault(f"it returned {type(outcome).__name__} as an outcome")
+            if isinstance(outcome, Park) and outcome.delay not in self._parking.schedule.delays:
+                raise HandlerFault("it parked with a delay that is not in the schedule")
+        return outcomes
+
+    def _after_error(self, record: Record, name: str, where: str) -> Outcome:
+        """Through the schedule first: one bug must not dead-letter a topic at full rate."""
+        self._errors.labels(name).inc()
+        origin = record.origin
+        _log.error(
+            "the handler failed on a record",
+            extra={
+                "error": name,
+                "frames": where,
+                "topic": origin.topic,
+                "partition": origin.partition,
+                "offset": origin.offset,
+                "attempts": record.attempts + 1,
+            },
+        )
+        attempts = record.attempts + 1
+        detail = f"{name} {where}".strip()
+        delay = self._parking.schedule.after(attempts)
+        if delay is None:
+            return DeadLetter(record.delivery, attempts, "handler_error", detail)
+        return Park(record.delivery, attempts, delay, "handler_error", detail)
+
+    async def _store(self, record: Record, outcomes: Sequence[Outcome]) -> None:
+        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
+        if len(to_store) == 1:
+            await self._parking.store(record, to_store[0])
+        elif to_store:
+            async with asyncio.TaskGroup() as storing:
+                for outcome in to_store:
+                    storing.create_task(self._parking.store(record, outcome))
+        self._done.inc(len(outcomes) - len(to_store))
+
+
+def frames(error: BaseException) -> str:
+    """Where it was raised, as file:line of the innermost frames: no values, no message."""
+    stack = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    return " < ".join(f"{file}:{line}" for file, line in reversed(stack[-MAX_FRAMES:]))

@@ -1,0 +1,55 @@
+"""What the controller asks of a handler: a record in, its outcomes back, one per delivery."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app_worker.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The delivery is finished; nothing more is owed."""
+
+    delivery: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The delivery is to be tried again later, from a delay topic."""
+
+    delivery: str | None
+    attempts: int
+    """Attempts made so far, this one included."""
+    delay: str
+    """A delay of the schedule, as written there ("5m"): it names the delay topic."""
+    reason: str
+    detail: str = ""
+    """What came back, in a few words for a person. No payload, no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The delivery, or the whole record, is given up and kept with its reason as a dead letter."""
+
+    delivery: str | None
+    attempts: int
+    reason: str
+    """A code from a closed list, fit for a metric's label."""
+    detail: str = ""
+
+
+Outcome = Done | Park | DeadLetter
+
+
+class Handler(Protocol):
+    """Turns a record into the outcomes of its deliveries.
+
+    The record is complete when every outcome is safely stored, so an empty sequence means: nothing
+    was owed. An exception is not an outcome: the record is parked through the schedule, then
+    dead-lettered.
+    """
+
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        """Handle one record. Called concurrently, also for records of one partition."""
+        ...

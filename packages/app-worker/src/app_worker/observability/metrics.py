@@ -1,0 +1,243 @@
+"""The worker's metrics as one typed list: exposition and documentation are made from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds, from a quick local answer to beyond every time limit that a worker has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric(Generic[Kind]):
+    """One metric family. A layer above declares its own the same way, for the same registry."""
+
+    name: str
+    kind: type[Kind]
+    unit: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, in ``unit``; empty for the other kinds."""
+
+    def bind(self, registry: CollectorRegistry) -> Kind:
+        """Create the family in ``registry``. Raises ValueError if the name is taken there."""
+        options: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
+        return self.kind(self.name, self.help, self.labels, registry=registry, **options)
+
+
+AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]
+
+RECORDS = Metric(
+    name="worker_records_total",
+    kind=Counter,
+    unit="records",
+    labels=("source",),
+    help="Records taken into work, fresh ones and those that came back from a delay topic.",
+)
+IN_FLIGHT = Metric(
+    name="worker_in_flight",
+    kind=Gauge,
+    unit="records",
+    help="Records in work now, parking included.",
+)
+IN_FLIGHT_BYTES = Metric(
+    name="worker_in_flight_bytes",
+    kind=Gauge,
+    unit="bytes",
+    help="Bytes of key and value of the records in work now.",
+)
+OLDEST_OPEN_RECORD_AGE = Metric(
+    name="worker_oldest_open_record_age_seconds",
+    kind=Gauge,
+    unit="seconds",
+    help="Time since the oldest incomplete record was taken into work; 0 without any.",
+)
+HANDLER_SECONDS = Metric(
+    name="worker_handler_seconds",
+    kind=Histogram,
+    unit="seconds",
+    buckets=LATENCY_BUCKETS,
+    help="Time that the handler worked on one record.",
+)
+OUTCOMES = Metric(
+    name="worker_outcomes_total",
+    kind=Counter,
+    unit="deliveries",
+    labels=("outcome",),
+    help="Outcomes that are safely stored, by kind.",
+)
+PARKED = Metric(
+    name="worker_parked_total",
+    kind=Counter,
+    unit="deliveries",
+    labels=("delay",),
+    help="Deliveries stored in a delay topic, by delay.",
+)
+DEAD_LETTERS = Metric(
+    name="worker_dead_letters_total",
+    kind=Counter,
+    unit="deliveries",
+    labels=("reason",),
+    help="Deliveries and whole records stored in the dead-letter topic, by reason.",
+)
+PARKING_FAILURES = Metric(
+    name="worker_parking_failures_total",
+    kind=Counter,
+    unit="writes",
+    help="Writes to a delay or dead-letter topic that the brokers refused; each is tried again.",
+)
+HANDLER_ERRORS = Metric(
+    name="worker_handler_errors_total",
+    kind=Counter,
+    unit="records",
+    labels=("error",),
+    help="Records whose handler raised, ran out of time or returned what is no outcome.",
+)
+COMMITS = Metric(
+    name="worker_commits_total",
+    kind=Counter,
+    unit="commits",
+    labels=("result",),
+    help="Offset commits sent to the coordinator, by result.",
+)
+COMMIT_SECONDS = Metric(
+    name="worker_commit_seconds",
+    kind=Histogram,
+    unit="seconds",
+    buckets=LATENCY_BUCKETS,
+    help="Time from sending an offset commit to its answer.",
+)
+REBALANCES = Metric(
+    name="worker_rebalances_total",
+    kind=Counter,
+    unit="rebalances",
+    labels=("group", "event"),
+    help="Rebalances as this member saw them: partitions assigned, partitions revoked.",
+)
+OWNED_PARTITIONS = Metric(
+    name="worker_owned_partitions",
+    kind=Gauge,
+    unit="partitions",
+    labels=("group",),
+    help="Partitions that this process owns.",
+)
+LOST_RECORDS = Metric(
+    name="worker_lost_records_total",
+    kind=Counter,
+    unit="records",
+    labels=("topic",),
+    help="Records that the brokers deleted before this group had read them. Alert on any increase.",
+)
+LAG_RECORDS = Metric(
+    name="worker_lag_records",
+    kind=Gauge,
+    unit="records",
+    labels=("group", "topic", "partition"),
+    help="Records between the committable offset and the end of an owned partition.",
+)
+EVENT_LOOP_LAG = Metric(
+    name="worker_event_loop_lag_seconds",
+    kind=Gauge,
+    unit="seconds",
+    help="The latest that a timer of the event loop ran in the last 30 s.",
+)
+BUILD_INFO = Metric(
+    name="worker_build_info",
+    kind=Gauge,
+    unit="",
+    labels=("version", "assignor", "kafka_utils_version"),
+    help="Always 1; its labels say what runs here.",
+)
+
+WORKER_METRICS: tuple[AnyMetric, ...] = (
+    RECORDS,
+    IN_FLIGHT,
+    IN_FLIGHT_BYTES,
+    OLDEST_OPEN_RECORD_AGE,
+    HANDLER_SECONDS,
+    OUTCOMES,
+    PARKED,
+    DEAD_LETTERS,
+    PARKING_FAILURES,
+    HANDLER_ERRORS,
+    COMMITS,
+    COMMIT_SECONDS,
+    REBALANCES,
+    OWNED_PARTITIONS,
+    LOST_RECORDS,
+    LAG_RECORDS,
+    EVENT_LOOP_LAG,
+    BUILD_INFO,
+)
+
+
+class WorkerMetrics:
+    """The list above, bound to a registry: one attribute a family, of prometheus_client's types.
+
+    ``labels()`` costs 0.6 us a call: where a record passes, keep the child that it returns.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.records = RECORDS.bind(registry)
+        self.in_flight = IN_FLIGHT.bind(registry)
+        self.in_flight_bytes = IN_FLIGHT_BYTES.bind(registry)
+        self.oldest_open_record_age = OLDEST_OPEN_RECORD_AGE.bind(registry)
+        self.handler_seconds = HANDLER_SECONDS.bind(registry)
+        self.outcomes = OUTCOMES.bind(registry)
+        self.parked = PARKED.bind(registry)
+        self.dead_letters = DEAD_LETTERS.bind(registry)
+        self.parking_failures = PARKING_FAILURES.bind(registry)
+        self.handler_errors = HANDLER_ERRORS.bind(registry)
+        self.commits = COMMITS.bind(registry)
+        self.commit_seconds = COMMIT_SECONDS.bind(registry)
+        self.rebalances = REBALANCES.bind(registry)
+        self.owned_partitions = OWNED_PARTITIONS.bind(registry)
+        self.lost_records = LOST_RECORDS.bind(registry)
+        self.lag_records = LAG_RECORDS.bind(registry)
+        self.event_loop_lag = EVENT_LOOP_LAG.bind(registry)
+        self.build_info = BUILD_INFO.bind(registry)
+
+    def tell_build(self, assignors: Iterable[str]) -> None:
+        """Publish versions and assignors (in order of preference) as ``worker_build_info``."""
+        self.build_info.labels(
+            version("app-worker"), ",".join(assignors), version("kafka-utils")
+        ).set(1)
+
+
+def create_registry() -> CollectorRegistry:
+    """A registry of this process's own figures (CPU, memory, files, Python, garbage collection).
+
+    The ``_created`` series are off: they would double the number of series, and nobody reads them.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def metrics_table(metrics: Iterable[AnyMetric]) -> str:
+    """The metrics as a Markdown table, for the documentation."""
+    lines = ["| metric | kind | unit | labels | meaning |", "|---|---|---|---|---|"]
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        kind = metric.kind.__name__.lower()
+        lines.append(f"| `{metric.name}` | {kind} | {metric.unit} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"

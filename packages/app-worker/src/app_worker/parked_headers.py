@@ -1,0 +1,142 @@
+"""What travels in the headers of parked records and dead letters, written and read."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from app_worker.handler import DeadLetter, Park
+from app_worker.record import Origin, Record
+
+PREFIX = "worker-"
+DELIVERY = "worker-delivery"
+ATTEMPTS = "worker-attempts"
+NOT_BEFORE = "worker-not-before"
+"""Unix milliseconds."""
+ORIGIN = "worker-origin"
+"""``topic:partition:offset``; Kafka allows no colon in a topic's name."""
+ORIGIN_TIMESTAMP = "worker-origin-timestamp"
+REASON = "worker-reason"
+DETAIL = "worker-detail"
+DEAD_AT = "worker-dead-at"
+"""Unix milliseconds."""
+VALUE_BYTES = "worker-value-bytes"
+"""How long the value was that did not travel; -1, as in Kafka's own format, for null."""
+
+NULL_LENGTH = -1
+MAX_DETAIL = 1_000
+"""Characters of a detail that are kept."""
+
+KafkaRecord = ConsumerRecord[bytes, bytes]
+OwnHeaders = list[tuple[str, bytes | None]]
+
+
+class NotParkedError(ValueError):
+    """A record in a delay topic that parking did not write: the sentence says what is wrong."""
+
+
+def fresh(message: KafkaRecord) -> Record:
+    """A record as its producer wrote it, without headers of our prefix: nobody forges them."""
+    headers = message.headers
+    if headers:
+        headers = tuple(header for header in headers if not header[0].startswith(PREFIX))
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        headers,
+        message.timestamp,
+        Origin(message.topic, message.partition, message.offset),
+    )
+
+
+def unpark(message: KafkaRecord) -> Record:
+    """A record that parking wrote, with what its headers say. Raises NotParkedError."""
+    ours: dict[str, str] = {}
+    theirs: OwnHeaders = []
+    for name, value in message.headers:
+        if not name.startswith(PREFIX):
+            theirs.append((name, value))
+        elif name in ours:
+            raise NotParkedError(f"header {name} occurs twice")
+        else:
+            ours[name] = _text(name, value)
+    value_is_null = _read(ours, VALUE_BYTES, int, "0") == NULL_LENGTH
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=None if value_is_null else message.value,
+        headers=tuple(theirs),
+        timestamp_ms=_read(ours, ORIGIN_TIMESTAMP, int),
+        origin=_read(ours, ORIGIN, _origin),
+        delivery=ours.get(DELIVERY),
+        attempts=_read(ours, ATTEMPTS, _count),
+        not_before_ms=_read(ours, NOT_BEFORE, _count),
+    )
+
+
+def parked_headers(record: Record, park: Park, now_ms: int, delay_seconds: float) -> OwnHeaders:
+    """The headers of ``record`` in the delay topic, to come back ``delay_seconds`` after now."""
+    not_before = now_ms + round(delay_seconds * 1000)
+    return [*record.headers, *_ours(record, park), (NOT_BEFORE, _number(not_before))]
+
+
+def dead_letter_headers(record: Record, dead: DeadLetter, now_ms: int) -> OwnHeaders:
+    """The headers of ``record`` in the dead-letter topic."""
+    return [*record.headers, *_ours(record, dead), (DEAD_AT, _number(now_ms))]
+
+
+def _ours(record: Record, outcome: Park | DeadLetter) -> OwnHeaders:
+    origin = record.origin
+    headers: OwnHeaders = [
+        (ATTEMPTS, _number(outcome.attempts)),
+        (ORIGIN, f"{origin.topic}:{origin.partition}:{origin.offset}".encode()),
+        (ORIGIN_TIMESTAMP, _number(record.timestamp_ms)),
+        (REASON, outcome.reason.encode()),
+    ]
+    if outcome.delivery is not None:
+        headers.append((DELIVERY, outcome.delivery.encode()))
+    if outcome.detail:
+        headers.append((DETAIL, outcome.detail[:MAX_DETAIL].encode(errors="replace")))
+    return headers
+
+
+def _number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _text(name: str, value: bytes | None) -> str:
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        raise NotParkedError(f"header {name} is not UTF-8") from None
+
+
+def _read(
+    headers: dict[str, str], name: str, parse: Callable[[str], Any], default: str | None = None
+) -> Any:
+    text = headers.get(name, default)
+    if text is None:
+        raise NotParkedError(f"header {name} is missing")
+    try:
+        return parse(text)
+    except ValueError:
+        raise NotParkedError(f"header {name} cannot be read") from None
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+def _origin(text: str) -> Origin:
+    topic, partition, offset = text.split(":")
+    if not topic:
+        raise ValueError
+    return Origin(topic, _count(partition), _count(offset))

@@ -1,0 +1,47 @@
+"""What a handler is given: one Kafka message, and where it first stood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Headers = Sequence[tuple[str, bytes | None]]
+"""Names and values in order; Kafka allows a name more than once, and a value that is null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record first stood, before it was ever parked; it never changes afterwards."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka message as a handler sees it.
+
+    A fresh record is about all its deliveries. A parked one comes back from a delay topic, and is
+    about the one that ``delivery`` names; without a name it is about all again, because the handler
+    itself failed.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    """The producer's own headers; what parking adds is read into the fields below instead."""
+    timestamp_ms: int
+    """When the producer (or broker) stamped the original record, in milliseconds since 1970."""
+    origin: Origin
+    delivery: str | None = None
+    attempts: int = 0
+    """How often it was tried before."""
+    not_before_ms: int = 0
+    """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of key and value: what the record weighs against the in-flight limit."""
+        return len(self.key or b"") + len(self.value or b"")

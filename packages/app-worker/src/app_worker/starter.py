@@ -1,0 +1,114 @@
+"""Starts records: lane by lane in turn, each when its time has come and admission has a place."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from app_worker.admission import Admission, Slot, Source
+from app_worker.execution import Execution
+from app_worker.lanes import Arrival, Lane, Lanes
+from app_worker.observability.metrics import WorkerMetrics
+
+LONGEST_ALARM_SECONDS = 30.0
+"""A waiting head is looked at again after so long at the latest: the wall clock may jump."""
+
+
+class Starter:
+    """Runs the records of one controller's lanes, each as a task."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        execution: Execution,
+        admission: Admission,
+        source: Source,
+        metrics: WorkerMetrics,
+        now: Callable[[], float],
+        room: asyncio.Event,
+    ) -> None:
+        self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the exception of a record that failed where nothing may fail."""
+        self._lanes = lanes
+        self._execution = execution
+        self._claimant = admission.claimant(source, self._start_soon)
+        self._max_in_flight = admission.max_records
+        self._records = metrics.records.labels(source.value)
+        self._now = now
+        self._room = room
+        self._queue: deque[Lane] = deque()
+        self._scheduled = False
+
+    def offer(self, lane: Lane) -> None:
+        """Something may be startable in this lane now."""
+        if not lane.queued:
+            lane.queued = True
+            self._queue.append(lane)
+        self._start_soon()
+
+    def withdraw(self) -> None:
+        """Lanes were stopped: claim no place for what they had."""
+        self._start()
+
+    def _start_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        while self._queue:
+            lane = self._queue[0]
+            arrival = lane.head()
+            if arrival is None or self._is_full(lane) or self._waits(lane, arrival):
+                self._queue.popleft()
+                lane.queued = False
+                continue
+            slot = self._claimant.admit(arrival.record.size, time.monotonic())
+            if slot is None:
+                return
+            self._queue.rotate(-1)
+            self._run(lane, lane.start_head(), slot)
+        self._claimant.withdraw()
+
+    def _is_full(self, lane: Lane) -> bool:
+        """Half of all places at most are for one of several partitions: it may be a slow one."""
+        return len(self._lanes) > 1 and len(lane.running) >= max(1, self._max_in_flight // 2)
+
+    def _waits(self, lane: Lane, arrival: Arrival) -> bool:
+        not_before_ms = arrival.record.not_before_ms
+        if not not_before_ms:
+            return False
+        seconds = not_before_ms / 1000 - self._now()
+        if seconds <= 0:
+            return False
+        if lane.alarm is None:
+            loop = asyncio.get_running_loop()
+            lane.alarm = loop.call_later(min(seconds, LONGEST_ALARM_SECONDS), self._alarm, lane)
+        return True
+
+    def _alarm(self, lane: Lane) -> None:
+        lane.alarm = None
+        self.offer(lane)
+
+    def _run(self, lane: Lane, arrival: Arrival, slot: Slot) -> None:
+        self._records.inc()
+        task = asyncio.create_task(self._execution.complete(arrival))
+        lane.running.add(task)
+        task.add_done_callback(partial(self._ended, lane, arrival, slot))
+        self._room.set()
+
+    def _ended(self, lane: Lane, arrival: Arrival, slot: Slot, task: asyncio.Task[None]) -> None:
+        lane.running.discard(task)
+        self._claimant.release(slot)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            # It counts in the lane that it started in, and only a lane alive is ever committed.
+            lane.tracker.complete(arrival.record.offset)
+            self._room.set()
+            self.offer(lane)
+        elif not self.crashed.done():
+            self.crashed.set_exception(error)

@@ -1,0 +1,234 @@
+"""A worker process as a whole: what starts before what, and how it ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from app_worker.admission import Admission, Source
+from app_worker.clients import connected
+from app_worker.controller import Controller, ControllerSettings, Subscription
+from app_worker.delays import DelaySchedule
+from app_worker.errors import MetricsPortError
+from app_worker.handler import Handler
+from app_worker.lifecycle import stop_signals
+from app_worker.observability.http_server import HttpServer
+from app_worker.observability.loop_lag import watch_loop_lag
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.observability.readiness import Readiness
+from app_worker.parked_headers import fresh, unpark
+from app_worker.parking import Parking
+from app_worker.renewable_producer import RenewableProducer
+from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
+from app_worker.startup import topics_of, wait_for_topics
+from kafka_utils import create_consumer, create_producer
+
+EXIT_STOPPED = 0
+EXIT_CRASHED = 1
+EXIT_MISCONFIGURED = 2
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """What the layer above wants worked on."""
+
+    topic: str
+    schedule: DelaySchedule
+    dead_letter_topic: str
+    needed_topics: tuple[str, ...]
+    """Topics that must exist before anything starts."""
+    create_command: str
+    """The command that creates them, to be shown when they are missing."""
+    retries: bool = True
+    """Whether this process also reads the delay topics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """This process in one consumer group."""
+
+    group_id: str
+    controller: Controller
+    subscription: Subscription
+
+
+async def run_worker(
+    plan: WorkerPlan,
+    kafka: KafkaSettings,
+    worker: WorkerSettings,
+    handler: AbstractAsyncContextManager[Handler],
+    registry: CollectorRegistry,
+) -> int:
+    """Work until a stop signal; return the exit code: 0 stopped, 1 crashed, 2 port not to be had.
+
+    Whatever the end, everything that was started is stopped, in the opposite order. The handler is
+    entered before any connection to Kafka and left after the last one.
+    """
+    asyncio.get_running_loop().set_exception_handler(_log_stray)
+    with stop_signals() as stop:
+        try:
+            async with AsyncExitStack() as stack:
+                worker_parts = _Worker(plan, kafka, worker, registry, stack)
+                await worker_parts.show_health()
+                ready_handler = await stack.enter_async_context(handler)
+                members = await _unless(stop, worker_parts.connect(ready_handler))
+                if members is not None:
+                    await _take_part(members, worker_parts.readiness, stop)
+        except MetricsPortError as error:
+            _log.critical("%s", error)
+            return EXIT_MISCONFIGURED
+        except Exception:
+            _log.critical("crashed", exc_info=True)
+            return EXIT_CRASHED
+    _log.info("stopped")
+    return EXIT_STOPPED
+
+
+class _Worker:
+    """Builds the parts of one process; ``stack`` closes what it opens."""
+
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        kafka: KafkaSettings,
+        worker: WorkerSettings,
+        registry: CollectorRegistry,
+        stack: AsyncExitStack,
+    ) -> None:
+        self.readiness = Readiness()
+        self._plan = plan
+        self._kafka = kafka
+        self._worker = worker
+        self._registry = registry
+        self._stack = stack
+        self._metrics = WorkerMetrics(registry)
+        self._metrics.tell_build(kafka.assignor)
+
+    async def show_health(self) -> None:
+        """Serve metrics and health from now on, and keep the readiness file if one is wanted."""
+        worker, readiness = self._worker, self.readiness
+        server = HttpServer(worker.port, self._registry, lambda: readiness.reason)
+        await self._stack.enter_async_context(server)
+        background = [watch_loop_lag(self._metrics.event_loop_lag.set)]
+        if worker.ready_dir:
+            file = worker.ready_dir / f"ready.{worker.process_index}"
+            background.append(readiness.keep_file(file))
+        await self._stack.enter_async_context(_in_background(*background))
+
+    async def connect(self, handler: Handler) -> list[Member]:
+        """Wait for the brokers and topics, then connect; no group is joined yet."""
+        plan, index = self._plan, self._worker.process_index
+        await wait_for_topics(
+            plan.needed_topics,
+            plan.create_command,
+            partial(topics_of, partial(self._kafka.admin, index)),
+            self.readiness.not_yet,
+        )
+        config = self._kafka.producer_config(index)
+        producer = await self._stack.enter_async_context(
+            connected(lambda: RenewableProducer(lambda: create_producer(config)))
+        )
+        parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
+        limits = Admission(self._worker.max_in_flight, self._worker.max_in_flight_bytes)
+        members = [await self._member(Source.FRESH, handler, parking, limits)]
+        if plan.retries:
+            members.append(await self._member(Source.PARKED, handler, parking, limits))
+        return members
+
+    async def _member(
+        self, source: Source, handler: Handler, parking: Parking, limits: Admission
+    ) -> Member:
+        kafka, worker, parked = self._kafka, self._worker, source is Source.PARKED
+        config = kafka.consumer_config(
+            RETRY_GROUP_SUFFIX if parked else "",
+            process_index=worker.process_index,
+            revoke_timeout_ms=worker.drain_timeout_ms,
+        )
+        controller = Controller(
+            consumer=await self._stack.enter_async_context(
+                connected(lambda: create_consumer(config))
+            ),
+            handler=handler,
+            parking=parking,
+            limits=limits,
+            settings=ControllerSettings(
+                source=source,
+                handler_timeout_seconds=worker.handler_timeout_seconds,
+                drain_timeout_seconds=worker.drain_timeout_seconds,
+                # A delay topic is never read from its end: what is parked is still owed.
+                auto_offset_reset="earliest" if parked else kafka.auto_offset_reset,
+                max_poll_records=kafka.max_poll_records,
+            ),
+            metrics=self._metrics,
+            name=config.group_id,
+            read=unpark if parked else fresh,
+        )
+        if parked:
+            return Member(
+                config.group_id, controller, Subscription(pattern=self._plan.schedule.pattern)
+            )
+        return Member(config.group_id, controller, Subscription(topics=(self._plan.topic,)))
+
+
+async def _take_part(members: Sequence[Member], readiness: Readiness, stop: asyncio.Event) -> None:
+    """Work in all groups until ``stop``, or until one fails: then leave the others in order too."""
+    runs = [asyncio.create_task(each.controller.run(each.subscription)) for each in members]
+    stopping = asyncio.create_task(stop.wait())
+    async with _in_background(_tell_when_joined(members, readiness)):
+        await asyncio.wait([*runs, stopping], return_when=asyncio.FIRST_COMPLETED)
+        readiness.stopping()
+        for member, run in zip(members, runs, strict=True):
+            if run.done() and run.exception():
+                detail = {"group": member.group_id}
+                _log.critical("working failed for good", exc_info=run.exception(), extra=detail)
+            member.controller.stop()
+        await asyncio.wait(runs)
+    stopping.cancel()
+    for run in runs:
+        run.result()
+
+
+async def _tell_when_joined(members: Sequence[Member], readiness: Readiness) -> None:
+    for member in members:
+        readiness.not_yet(f"joining group {member.group_id}")
+        await member.controller.joined.wait()
+        _log.info("joined", extra={"group": member.group_id})
+    readiness.ready()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of ``work``; None if ``stop`` came first: then it is cancelled."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait([working])
+    return None if working.cancelled() else working.result()
+
+
+@asynccontextmanager
+async def _in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Within the block, let these run; afterwards they are cancelled."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an exception that nobody waits for; asyncio itself would also print its values."""
+    _log.error("%s", context["message"], exc_info=context.get("exception"))

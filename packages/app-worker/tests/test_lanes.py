@@ -1,0 +1,97 @@
+"""Lanes: what they hold, when they have room, and when they are alive."""
+
+from aiokafka import TopicPartition
+
+from app_worker.lanes import LANE_BUFFER_RECORDS, LANE_SPAN_RECORDS, Arrival, Lane, Lanes
+from app_worker.record import Origin, Record
+
+A = TopicPartition("t", 0)
+
+
+def arrivals(*offsets: int, not_before_ms: int = 0) -> list[Arrival]:
+    """Records of eleven bytes each."""
+    origins = [Origin("t", 0, offset) for offset in offsets]
+    return [
+        Arrival(Record("t", 0, o.offset, b"k", b"0123456789", (), 0, o, None, 0, not_before_ms))
+        for o in origins
+    ]
+
+
+def test_records_are_open_from_the_moment_they_come() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(5, 6))
+    assert lane.tracker.committable == 5
+    assert lane.buffered_bytes == 22
+    assert lane.start_head().record.offset == 5
+    assert lane.buffered_bytes == 11
+
+
+def test_a_stopped_lane_forgets_what_it_did_not_start_and_leaves_it_uncommitted() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(5, 6))
+    lane.start_head()
+    lane.stop()
+    lane.tracker.complete(5)
+    assert lane.head() is None
+    assert lane.tracker.committable == 6
+    assert not lane.has_room(1_000, 0)
+
+
+def test_room_is_bounded_by_count_and_by_bytes() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(*range(LANE_BUFFER_RECORDS - 1)))
+    assert lane.has_room(100_000, 0)
+    assert not lane.has_room(1_000, 0)
+    lane.take(arrivals(LANE_BUFFER_RECORDS))
+    assert not lane.has_room(100_000, 0)
+
+
+def test_an_empty_lane_has_room_however_small_its_share() -> None:
+    assert Lane(A, 1).has_room(0, 0)
+
+
+def test_a_lane_whose_head_waits_has_no_room() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(0, not_before_ms=500))
+    assert not lane.has_room(1_000, 499)
+    assert lane.has_room(1_000, 500)
+
+
+def test_behind_a_stuck_record_there_is_an_end_of_taking() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(*range(LANE_SPAN_RECORDS)))
+    for offset in range(LANE_SPAN_RECORDS):
+        lane.start_head()
+        if offset:
+            lane.tracker.complete(offset)
+    assert not lane.has_room(1_000, 0)
+    lane.tracker.complete(0)
+    assert lane.has_room(1_000, 0)
+
+
+def test_trailing_gaps_are_passed_only_when_all_is_complete_and_the_lane_goes_on() -> None:
+    lane = Lane(A, 1)
+    lane.take(arrivals(0))
+    lane.pass_gap(lambda _: 9)
+    assert lane.tracker.committable == 0
+    lane.tracker.complete(0)
+    lane.pass_gap(lambda _: None)
+    assert lane.tracker.committable == 1
+    lane.pass_gap(lambda _: 9)
+    assert lane.tracker.committable == 9
+    lane.stop()
+    lane.pass_gap(lambda _: 20)
+    assert lane.tracker.committable == 9
+
+
+def test_only_the_lane_of_the_present_assignment_is_alive() -> None:
+    lanes = Lanes()
+    old = lanes.begin(A)
+    new = lanes.begin(A)
+    assert new.epoch > old.epoch
+    assert not lanes.alive(old)
+    assert lanes.alive(new)
+    lanes.drop([old])
+    assert lanes.get(A) is new
+    lanes.drop([new])
+    assert list(lanes) == []

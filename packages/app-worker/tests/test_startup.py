@@ -1,0 +1,85 @@
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app_worker.startup import backoff_seconds, wait_for_topics
+from kafka_utils import UnreachableError
+
+COMMAND = "make-the-topics --now"
+
+
+class Cluster:
+    """Answers one after the other; the last one for ever."""
+
+    def __init__(self, *answers: Exception | set[str]) -> None:
+        self.answers = list(answers)
+        self.asked_at: list[float] = []
+
+    async def list_topics(self) -> set[str]:
+        self.asked_at.append(asyncio.get_running_loop().time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def wait(cluster: Cluster, needed: Sequence[str] = ("a", "b")) -> list[str]:
+    reasons: list[str] = []
+    await wait_for_topics(needed, COMMAND, cluster.list_topics, reasons.append, jitter=lambda: 0.0)
+    return reasons
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_the_backoff_is_bounded(tries: int, jitter: float) -> None:
+    assert 0.25 <= backoff_seconds(tries, jitter) <= 10
+
+
+@pytest.mark.looptime
+async def test_it_returns_at_once_when_all_topics_are_there() -> None:
+    assert await wait(Cluster({"a", "b", "c"})) == []
+
+
+@pytest.mark.looptime
+async def test_it_keeps_asking_with_growing_pauses_until_a_broker_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nobody = UnreachableError({"x:9092": "cannot be connected to (Connection refused)"})
+    cluster = Cluster(*[nobody] * 7, {"a", "b"})
+    with caplog.at_level(logging.WARNING):
+        reasons = await wait(cluster)
+    assert reasons[0] == (
+        "no broker can be reached: x:9092 cannot be connected to (Connection refused)"
+    )
+    assert len(caplog.records) == 7
+    assert cluster.asked_at == pytest.approx([0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5])
+
+
+@pytest.mark.looptime
+async def test_missing_topics_are_named_with_the_command_that_creates_them() -> None:
+    assert await wait(Cluster({"c"}, {"b"}, {"a", "b"})) == [
+        f"missing topics a, b; create with: {COMMAND}",
+        f"missing topic a; create with: {COMMAND}",
+    ]
+
+
+@pytest.mark.looptime
+async def test_a_refusal_is_said_plainly_and_asked_again() -> None:
+    (refused, silent) = await wait(
+        Cluster(TopicAuthorizationFailedError("a"), TimeoutError(), {"a", "b"})
+    )
+    assert "TopicAuthorizationFailedError" in refused
+    assert silent == "TimeoutError"
+
+
+@pytest.mark.looptime
+async def test_it_can_be_cancelled_while_it_waits() -> None:
+    task = asyncio.create_task(wait(Cluster(set())))
+    await asyncio.sleep(100)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

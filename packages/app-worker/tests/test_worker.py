@@ -1,0 +1,151 @@
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app_worker import (
+    DelaySchedule,
+    Done,
+    KafkaSettings,
+    Outcome,
+    Record,
+    WorkerPlan,
+    WorkerSettings,
+    run_worker,
+)
+from app_worker.controller import Controller, Subscription
+from app_worker.observability.http_server import listen
+from app_worker.observability.readiness import Readiness
+from app_worker.worker import Member, _log_stray, _take_part
+
+PLAN = WorkerPlan(
+    topic="names",
+    schedule=DelaySchedule.parse("names", "1s"),
+    dead_letter_topic="dead",
+    needed_topics=("names",),
+    create_command="create-them",
+)
+
+
+class Greeter:
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        return [Done()]
+
+
+class BrokenGreeter(nullcontext[Greeter]):
+    def __init__(self) -> None:
+        super().__init__(Greeter())
+
+    async def __aenter__(self) -> Greeter:
+        raise OSError("no such file")
+
+
+class ScriptedController:
+    """Runs until it is stopped, or until it fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.joined = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.left = False
+        self._error = error
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    async def run(self, _: Subscription) -> None:
+        await asyncio.sleep(1)
+        self.joined.set()
+        await asyncio.sleep(1)
+        if self._error:
+            raise self._error
+        await self.stopping.wait()
+        await asyncio.sleep(20)
+        self.left = True
+
+
+def member(controller: ScriptedController) -> Member:
+    return Member("g", cast("Controller", controller), Subscription(topics=("names",)))
+
+
+@pytest.fixture
+def kafka() -> KafkaSettings:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()[1]
+    return KafkaSettings(bootstrap_servers=(f"127.0.0.1:{nobody}",))
+
+
+@pytest.mark.looptime
+async def test_it_is_ready_once_all_groups_are_joined_and_drains_both_at_a_stop() -> None:
+    controllers = [ScriptedController(), ScriptedController()]
+    readiness, stop = Readiness(), asyncio.Event()
+    working = asyncio.create_task(_take_part([member(c) for c in controllers], readiness, stop))
+    reasons = []
+    for seconds in (0.5, 1):
+        await asyncio.sleep(seconds)
+        reasons.append(readiness.reason)
+    stop.set()
+    await asyncio.sleep(0.1)
+    reasons.append(readiness.reason)
+    assert reasons == ["joining group g", None, "stopping"]
+    await working
+    assert all(controller.left for controller in controllers)
+    assert asyncio.get_running_loop().time() < 30
+
+
+@pytest.mark.looptime
+async def test_when_one_group_fails_the_other_is_left_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken, sound = ScriptedController(KeyError("secret")), ScriptedController()
+    readiness = Readiness()
+    with pytest.raises(KeyError):
+        await _take_part([member(broken), member(sound)], readiness, asyncio.Event())
+    assert sound.left
+    assert readiness.reason == "stopping"
+    assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
+
+
+async def test_a_stop_signal_ends_the_start_with_code_0(kafka: KafkaSettings) -> None:
+    working = asyncio.create_task(
+        run_worker(
+            PLAN, kafka, WorkerSettings(metrics_port=0), nullcontext(Greeter()), CollectorRegistry()
+        )
+    )
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await working == 0
+
+
+async def test_a_port_that_is_taken_gives_code_2(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listen(0) as taken:
+        worker = WorkerSettings(metrics_port=taken.getsockname()[1])
+        code = await run_worker(PLAN, kafka, worker, nullcontext(Greeter()), CollectorRegistry())
+    assert code == 2
+    assert "WORKER_METRICS_PORT" in caplog.text
+
+
+async def test_a_handler_that_cannot_start_gives_code_1(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = WorkerSettings(metrics_port=0)
+    assert await run_worker(PLAN, kafka, worker, BrokenGreeter(), CollectorRegistry()) == 1
+    assert caplog.records[-1].getMessage() == "crashed"
+
+
+async def test_what_asyncio_reports_is_logged_without_the_values_that_it_would_print(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context: dict[str, Any] = {"message": "never retrieved", "future": "holds a secret"}
+    _log_stray(asyncio.get_running_loop(), context | {"exception": KeyError("k")})
+    assert caplog.records[0].getMessage() == "never retrieved"
+    assert caplog.records[0].exc_info is not None
+    assert "secret" not in caplog.text

@@ -1,0 +1,135 @@
+"""The command line: which commands there are, and what becomes of their errors."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from aiokafka.errors import KafkaError
+
+from app_worker.errors import EnvironmentProblems
+from kafka_utils import ConfigurationError, KafkaUtilsError
+from webhook_worker import __version__
+from webhook_worker.commands import check_config, endpoints, run, send, topics
+from webhook_worker.commands.exit_codes import FAILED, INTERRUPTED, MISUSED
+from webhook_worker.topics import REPLICATION, RETRY_PARTITIONS, SOURCE_PARTITIONS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no other name
+Command = Callable[[argparse.Namespace, Mapping[str, str]], int]
+
+EXIT_CODES = """\
+exit status: 0 done; 1 tried and failed, or something was found to be wrong; 2 the arguments or the
+environment are wrong and nothing was tried; 130 interrupted. All settings come from the
+environment: KAFKA_*, WORKER_* and WEBHOOK_*."""
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command and return its exit status."""
+    arguments = parser().parse_args(argv)
+    command: Command = arguments.command
+    if command is not run.run:
+        # What aiokafka has to say is in the exceptions, which are told in one sentence.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        return command(arguments, environ)
+    except (EnvironmentProblems, ConfigurationError) as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return MISUSED
+    except (KafkaError, KafkaUtilsError) as error:
+        print(str(error) or type(error).__name__, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; without this, Python would complain again while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line accepts."""
+    top = argparse.ArgumentParser(
+        prog="webhook-worker", description="Webhooks from Kafka.", epilog=EXIT_CODES
+    )
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, "run", run.run, "work until SIGTERM or Ctrl-C")
+    _add_check_config(commands)
+    _add_endpoints(commands)
+    _add_topics(commands)
+    _add_send(commands)
+    return top
+
+
+def _add_check_config(commands: Commands) -> None:
+    ours = _command(
+        commands, "check-config", check_config.check_config, "show the effective settings"
+    )
+    ours.add_argument(
+        "--connect", action="store_true", help="also ask the brokers for topics and groups"
+    )
+
+
+def _add_endpoints(commands: Commands) -> None:
+    group = _group(commands, "endpoints", "look at a file of endpoints")
+    check = _command(group, "check", endpoints.check, "tell what is wrong in it, line by line")
+    check.add_argument("file", type=Path, metavar="FILE", help="YAML, or JSON if it ends in .json")
+
+
+def _add_topics(commands: Commands) -> None:
+    group = _group(commands, "topics", "look after the topics")
+    create = _command(group, "create", topics.create, "create those that are missing")
+    for name, default, of_what in (
+        ("--partitions", SOURCE_PARTITIONS, "partitions of WEBHOOK_TOPIC"),
+        ("--replication", REPLICATION, "brokers that store each partition"),
+        ("--retry-partitions", RETRY_PARTITIONS, "partitions of each other topic"),
+    ):
+        help_text = f"{of_what} (default {default})"
+        create.add_argument(name, type=_count, default=default, metavar="N", help=help_text)
+
+
+def _add_send(commands: Commands) -> None:
+    ours = _command(commands, "send", send.produce, "produce sample events, keyed by customer")
+    ours.add_argument("--customer", required=True, metavar="C", help="whom the event concerns")
+    ours.add_argument("--type", required=True, metavar="T", help="such as order.paid")
+    data = ours.add_mutually_exclusive_group()
+    data.add_argument("--data", default="{}", metavar="JSON", help="default {}")
+    data.add_argument("--data-file", type=Path, metavar="F", help="a file of JSON")
+    ours.add_argument("--id", metavar="ID", help="the event's id (default: a new one each)")
+    ours.add_argument("--count", type=_count, default=1, metavar="N", help="how many (default 1)")
+    ours.add_argument(
+        "--rate", type=_rate, metavar="PER_SECOND", help="how many a second (default: all at once)"
+    )
+
+
+def _group(commands: Commands, name: str, help_text: str) -> Commands:
+    ours = commands.add_parser(name, help=help_text, description=help_text, epilog=EXIT_CODES)
+    return ours.add_subparsers(required=True, metavar="COMMAND")
+
+
+def _command(
+    commands: Commands, name: str, command: Command, help_text: str
+) -> argparse.ArgumentParser:
+    ours = commands.add_parser(name, help=help_text, description=help_text, epilog=EXIT_CODES)
+    ours.set_defaults(command=command)
+    return ours
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return rate

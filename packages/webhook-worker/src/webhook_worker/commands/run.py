@@ -1,0 +1,73 @@
+"""``webhook-worker run``: a worker process, from the environment alone."""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka.errors import KafkaError
+
+from app_worker.errors import AppWorkerError
+from app_worker.handler import Handler
+from app_worker.observability.logs import configure_logging
+from app_worker.observability.metrics import create_registry
+from app_worker.worker import run_worker
+from kafka_utils import KafkaUtilsError
+from webhook_worker.commands.loading import load_for_run
+from webhook_worker.delivery import WebhookHandler
+from webhook_worker.directory.file import FileDirectory
+from webhook_worker.endpoint_report import EndpointReport
+from webhook_worker.errors import WebhookError
+from webhook_worker.metrics import WebhookMetrics
+from webhook_worker.plan import plan_of
+from webhook_worker.sender import Sender
+from webhook_worker.settings import AllSettings, strangers
+from webhook_worker.transport import ConnectionLimits
+
+SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)
+"""Exceptions whose text may be logged: none of them holds a record, a secret or a URL."""
+QUIET = ("httpcore", "httpx")
+"""Libraries that would log headers, signatures among them, at debug."""
+CONNECTIONS_PER_RECORD = 4
+"""An event can go to several endpoints at once."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Work until a stop signal. Raises EnvironmentProblems."""
+    settings, directory = load_for_run(environ)
+    configure_logging(settings.worker.log_level, spoken=SPOKEN, quiet=QUIET)
+    for warning in strangers(environ):
+        _log.warning("%s", warning)
+    registry = create_registry()
+    handler = webhook_handler(settings, directory, WebhookMetrics(registry))
+    plan = plan_of(settings.webhook)
+    return asyncio.run(run_worker(plan, settings.kafka, settings.worker, handler, registry))
+
+
+@asynccontextmanager
+async def webhook_handler(
+    settings: AllSettings, directory: FileDirectory, metrics: WebhookMetrics
+) -> AsyncIterator[Handler]:
+    """The handler with what it needs: connections, and endpoints that are kept up to date."""
+    webhook = settings.webhook
+    report = EndpointReport(str(webhook.endpoints), metrics)
+    report.loaded(directory.snapshot)
+    most = settings.worker.max_in_flight * CONNECTIONS_PER_RECORD
+    limits = ConnectionLimits(most=most, most_idle=most // 2)
+    async with (
+        Sender(webhook.egress_policy, limits, webhook.attempt_timeout_seconds) as sender,
+        asyncio.TaskGroup() as background,
+    ):
+        watch = background.create_task(directory.watch(report.changed))
+        yield WebhookHandler(
+            directory,
+            sender,
+            webhook.schedule,
+            metrics,
+            max_event_bytes=webhook.max_event_bytes,
+            unknown_customer=webhook.unknown_customer,
+        )
+        watch.cancel()

@@ -1,0 +1,176 @@
+"""The way of a record: its event, the endpoints, and each delivery's attempt and outcome."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from app_worker.delays import DelaySchedule
+from app_worker.handler import DeadLetter, Done, Outcome
+from app_worker.record import Record
+from webhook_worker.attempt import Answered, Attempt
+from webhook_worker.directory import Directory
+from webhook_worker.endpoint import Endpoint
+from webhook_worker.errors import BadEventError
+from webhook_worker.event import Event, body, parse_event
+from webhook_worker.metrics import WebhookMetrics
+from webhook_worker.outcome import outcome_of, park_or_give_up
+from webhook_worker.request import Request, build
+
+UnknownCustomer = Literal["drop", "dead-letter"]
+
+_log = logging.getLogger(__name__)
+
+
+class Attempts(Protocol):
+    """What makes an attempt; the Sender does."""
+
+    async def attempt(self, request: Request) -> Attempt:
+        """Send ``request`` and return what came back. Raises nothing but a cancellation."""
+        ...
+
+
+class WebhookHandler:
+    """Handles records that hold events; app_worker's Handler.
+
+    A record becomes a validated event, which finds its customer's endpoints. Each (event, endpoint)
+    is a delivery: a signed request, an attempt, an outcome. A parked record is about one of them.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        sender: Attempts,
+        schedule: DelaySchedule,
+        metrics: WebhookMetrics,
+        *,
+        max_event_bytes: int,
+        unknown_customer: UnknownCustomer = "drop",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``now`` gives unix seconds."""
+        self._directory = directory
+        self._sender = sender
+        self._schedule = schedule
+        self._metrics = metrics
+        self._max_event_bytes = max_event_bytes
+        self._unknown_customer = unknown_customer
+        self._now = now
+
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        """The outcomes of all deliveries that the record is about."""
+        try:
+            event = parse_event(record.value, self._max_event_bytes)
+        except BadEventError as error:
+            return [self._no_event(record, error)]
+        if record.delivery is not None:
+            return [await self._deliver_parked(record, event, record.delivery)]
+        return await self._deliver_fresh(record, event)
+
+    async def _deliver_fresh(self, record: Record, event: Event) -> Sequence[Outcome]:
+        endpoints = self._directory.endpoints_for(event.customer_id, event.type)
+        broken = self._directory.broken_for(event.customer_id, event.type)
+        if not endpoints and not broken:
+            return self._nobody_wants(record, event)
+        self._metrics.saw_event("matched")
+        waiting = [self._wait_for_repair(record, endpoint_id) for endpoint_id in broken]
+        content = body(event)
+        if len(endpoints) == 1:
+            return [await self._deliver(record, event, content, endpoints[0]), *waiting]
+        async with asyncio.TaskGroup() as deliveries:
+            tasks = [
+                deliveries.create_task(self._deliver(record, event, content, endpoint))
+                for endpoint in endpoints
+            ]
+        return [*(task.result() for task in tasks), *waiting]
+
+    async def _deliver_parked(self, record: Record, event: Event, endpoint_id: str) -> Outcome:
+        endpoint = self._directory.get(endpoint_id)
+        if endpoint is None and self._directory.is_broken(endpoint_id):
+            return self._wait_for_repair(record, endpoint_id)
+        if endpoint is None or endpoint.customer_id != event.customer_id:
+            return DeadLetter(endpoint_id, record.attempts, "endpoint_gone")
+        if not endpoint.enabled:
+            return DeadLetter(endpoint_id, record.attempts, "endpoint_disabled")
+        return await self._deliver(record, event, body(event), endpoint)
+
+    async def _deliver(
+        self, record: Record, event: Event, content: bytes, endpoint: Endpoint
+    ) -> Outcome:
+        request = build(content, event.id, endpoint, self._now())
+        began = time.monotonic()
+        attempt = await self._sender.attempt(request)
+        seconds = time.monotonic() - began
+        attempts = record.attempts + 1
+        outcome = outcome_of(attempt, endpoint.id, attempts, self._schedule)
+        self._metrics.made_attempt(result_of(attempt), seconds)
+        if isinstance(outcome, Done) and record.timestamp_ms > 0:
+            self._metrics.delivered(self._now() - record.timestamp_ms / 1000)
+        _tell(event, endpoint, attempts, attempt, outcome, seconds)
+        return outcome
+
+    def _wait_for_repair(self, record: Record, endpoint_id: str) -> Outcome:
+        return park_or_give_up(
+            endpoint_id,
+            record.attempts + 1,
+            self._schedule,
+            "endpoint_invalid",
+            "the endpoint's entry is wrong, so nothing was sent",
+        )
+
+    def _nobody_wants(self, record: Record, event: Event) -> Sequence[Outcome]:
+        if self._directory.knows_customer(event.customer_id):
+            self._metrics.saw_event("no_endpoint")
+            return []
+        self._metrics.saw_event("unknown_customer")
+        if self._unknown_customer == "drop":
+            return []
+        return [DeadLetter(None, record.attempts, "unknown_customer")]
+
+    def _no_event(self, record: Record, error: BadEventError) -> Outcome:
+        self._metrics.saw_event(error.reason)
+        _log.info(
+            "a record is no event",
+            extra={
+                "topic": record.origin.topic,
+                "partition": record.origin.partition,
+                "offset": record.origin.offset,
+                "reason": error.reason,
+                "detail": error.detail,
+            },
+        )
+        return DeadLetter(record.delivery, record.attempts, error.reason, error.detail)
+
+
+def result_of(attempt: Attempt) -> str:
+    """What came back, as a word for metrics: ``2xx`` to ``5xx``, or the kind of failure."""
+    return f"{attempt.status // 100}xx" if isinstance(attempt, Answered) else attempt.kind
+
+
+def _tell(
+    event: Event,
+    endpoint: Endpoint,
+    attempts: int,
+    attempt: Attempt,
+    outcome: Outcome,
+    seconds: float,
+) -> None:
+    """One log line for each attempt, without URL, payload and secrets."""
+    level = logging.DEBUG if isinstance(outcome, Done) else logging.INFO
+    if not isinstance(attempt, Answered) and attempt.ours:
+        level = logging.WARNING
+    if not _log.isEnabledFor(level):
+        return
+    fields: dict[str, object] = {
+        "event": event.id,
+        "endpoint": endpoint.id,
+        "attempt": attempts,
+        "outcome": type(outcome).__name__.lower(),
+        "seconds": round(seconds, 4),
+    }
+    if isinstance(attempt, Answered):
+        fields["status"] = attempt.status
+    else:
+        fields |= {"failure": attempt.kind, "detail": attempt.detail, "ours": attempt.ours}
+    _log.log(level, "attempt", extra=fields)

@@ -1,0 +1,143 @@
+"""Who receives what: the Protocol of every source of endpoints, and the value most of them hold."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from webhook_worker.endpoint import Endpoint
+
+
+class Directory(Protocol):
+    """Answers from memory, at once: it is asked for every record and for every parked delivery."""
+
+    def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
+        """The enabled endpoints of a customer that receive this type, in the source's order."""
+        ...
+
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
+        """The ids of those whose entry is wrong and that may receive it once repaired."""
+        ...
+
+    def get(self, endpoint_id: str) -> Endpoint | None:
+        """The endpoint with this id, enabled or not; None if there is none or it is wrong.
+
+        An id can come to belong to another customer: compare ``customer_id`` before sending.
+        """
+        ...
+
+    def is_broken(self, endpoint_id: str) -> bool:
+        """Whether there is an entry with this id and it is wrong."""
+        ...
+
+    def knows_customer(self, customer_id: str) -> bool:
+        """Whether any entry, be it disabled or wrong, belongs to this customer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointProblem:
+    """One mistake in one entry of a source."""
+
+    line: int | None
+    """Counted from 1; None for a source without lines."""
+    field: str
+    """The field as people write it (``limits.rate``); empty if it is about the whole entry."""
+    message: str
+    endpoint_id: str | None = None
+
+    def __str__(self) -> str:
+        where = [
+            f"line {self.line}" if self.line is not None else "",
+            f"endpoint {self.endpoint_id}" if self.endpoint_id is not None else "",
+        ]
+        subject = self.field or "the entry"
+        return ", ".join([*filter(None, where), f"{subject} {self.message}"])
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenEndpoint:
+    """What could be read of a wrong entry: which deliveries have to wait until it is repaired."""
+
+    id: str
+    customer_id: str | None
+    event_types: frozenset[str] | None
+    """None stands for all, also where they could not be read."""
+    enabled: bool
+
+    def may_want(self, event_type: str) -> bool:
+        """Whether it may receive events of this type once it is repaired."""
+        return self.enabled and (self.event_types is None or event_type in self.event_types)
+
+
+class Snapshot:
+    """All endpoints of a source at one time. It does not change; a reload makes another."""
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] = (),
+        broken: Iterable[BrokenEndpoint] = (),
+        problems: Iterable[EndpointProblem] = (),
+        other_customers: Iterable[str] = (),
+    ) -> None:
+        """Ids must differ. ``other_customers`` are known only from entries without a usable id."""
+        self.problems = tuple(problems)
+        self._by_id = {endpoint.id: endpoint for endpoint in endpoints}
+        self._broken = {entry.id: entry for entry in broken}
+        self._by_customer = _grouped(self._by_id.values())
+        self._broken_by_customer = _grouped(self._broken.values())
+        self._other_customers = frozenset(other_customers)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All usable endpoints, disabled ones too, in the source's order."""
+        return tuple(self._by_id.values())
+
+    @property
+    def broken(self) -> tuple[BrokenEndpoint, ...]:
+        """All entries that have an id and are wrong."""
+        return tuple(self._broken.values())
+
+    def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
+        """See Directory."""
+        known = self._by_customer.get(customer_id, ())
+        return tuple([endpoint for endpoint in known if endpoint.wants(event_type)])
+
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
+        """See Directory."""
+        known = self._broken_by_customer.get(customer_id, ())
+        return tuple([entry.id for entry in known if entry.may_want(event_type)])
+
+    def get(self, endpoint_id: str) -> Endpoint | None:
+        """See Directory."""
+        return self._by_id.get(endpoint_id)
+
+    def is_broken(self, endpoint_id: str) -> bool:
+        """See Directory."""
+        return endpoint_id in self._broken
+
+    def knows_customer(self, customer_id: str) -> bool:
+        """See Directory."""
+        return (
+            customer_id in self._by_customer
+            or customer_id in self._broken_by_customer
+            or customer_id in self._other_customers
+        )
+
+
+class _OfCustomer(Protocol):
+    @property
+    def customer_id(self) -> str | None: ...
+
+
+_Entry = TypeVar("_Entry", bound=_OfCustomer)
+
+
+def _grouped(entries: Iterable[_Entry]) -> dict[str | None, tuple[_Entry, ...]]:
+    groups: defaultdict[str | None, list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.customer_id].append(entry)
+    return {customer: tuple(group) for customer, group in groups.items()}

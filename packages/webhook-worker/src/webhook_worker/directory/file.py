@@ -1,0 +1,209 @@
+"""Endpoints from a YAML or JSON file that is read again by itself when it changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from webhook_worker.directory import BrokenEndpoint, EndpointProblem, Snapshot
+from webhook_worker.directory.document import Entry, ReadDocument, Stranger
+from webhook_worker.directory.entry import ReadSecrets, parse_endpoint
+from webhook_worker.directory.json_document import read_json
+from webhook_worker.directory.yaml_document import read_yaml
+from webhook_worker.endpoint import Endpoint
+from webhook_worker.errors import (
+    BadEndpointError,
+    BadSecretError,
+    DirectoryError,
+    FieldProblem,
+)
+
+CHECK_SECONDS = 2.0
+"""How often a change is looked for: a stat of the file and of each secrets file."""
+MAX_SECRETS_FILE_BYTES = 64 * 1024
+
+Version = tuple[int, int, int] | None
+"""Modification time in nanoseconds, size and inode of what a path leads to; None if to nothing."""
+
+
+class FileDirectory:
+    """The endpoints of a file; a Directory.
+
+    A new version takes the place of the old one in one step. One that cannot be read leaves the old
+    one in use. The files named by ``secrets_file`` are part of the version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises DirectoryError."""
+        self._path = path
+        self._versions = {path: _version(path)}
+        self._snapshot = self._read()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All endpoints as they are now."""
+        return self._snapshot
+
+    def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
+        """See Directory."""
+        return self._snapshot.endpoints_for(customer_id, event_type)
+
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
+        """See Directory."""
+        return self._snapshot.broken_for(customer_id, event_type)
+
+    def get(self, endpoint_id: str) -> Endpoint | None:
+        """See Directory."""
+        return self._snapshot.get(endpoint_id)
+
+    def is_broken(self, endpoint_id: str) -> bool:
+        """See Directory."""
+        return self._snapshot.is_broken(endpoint_id)
+
+    def knows_customer(self, customer_id: str) -> bool:
+        """See Directory."""
+        return self._snapshot.knows_customer(customer_id)
+
+    def reload_if_changed(self) -> Snapshot | None:
+        """Read the file again if its version is another one; the new snapshot, or None.
+
+        Raises DirectoryError, once for each version that cannot be read.
+        """
+        versions = {path: _version(path) for path in self._versions}
+        if versions == self._versions:
+            return None
+        self._versions = versions
+        self._snapshot = self._read()
+        return self._snapshot
+
+    async def watch(
+        self,
+        told: Callable[[Snapshot | DirectoryError], None],
+        *,
+        interval: float = CHECK_SECONDS,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Look for a change every ``interval`` seconds, until cancelled; tell what came of each.
+
+        The file is read in a thread: a large one takes longer than the loop can be kept waiting.
+        """
+        while True:
+            await sleep(interval)
+            try:
+                changed = await asyncio.to_thread(self.reload_if_changed)
+            except DirectoryError as error:
+                told(error)
+            else:
+                if changed is not None:
+                    told(changed)
+
+    def _read(self) -> Snapshot:
+        secret_versions: dict[Path, Version] = {}
+
+        def read_secrets(name: str) -> Sequence[str]:
+            path = self._path.parent / name
+            secret_versions[path] = _version(path)
+            return _read_secrets(path)
+
+        text = _read_text(self._path)
+        snapshot = load(text, self._path, read_secrets)
+        self._versions = {self._path: self._versions[self._path], **secret_versions}
+        return snapshot
+
+
+def load(text: str, path: Path, read_secrets: ReadSecrets) -> Snapshot:
+    """The snapshot of a file's text: JSON if the path ends with .json, else YAML.
+
+    An entry that is wrong is off and among the problems. Raises DirectoryError.
+    """
+    read: ReadDocument = read_json if path.suffix.lower() == ".json" else read_yaml
+    gathered = _Gathered()
+    for piece in read(text, str(path)):
+        if isinstance(piece, Stranger):
+            said = "is not known: endpoints is the only field here"
+            gathered.problems.append(EndpointProblem(piece.line, piece.name, said))
+        else:
+            gathered.add(piece, read_secrets)
+    return Snapshot(
+        gathered.endpoints, gathered.broken, gathered.problems, gathered.other_customers
+    )
+
+
+class _Gathered:
+    """What the entries of a file come to. Of several with one id the first counts."""
+
+    def __init__(self) -> None:
+        self.endpoints: list[Endpoint] = []
+        self.broken: list[BrokenEndpoint] = []
+        self.problems: list[EndpointProblem] = []
+        self.other_customers: set[str] = set()
+        self._lines: dict[str, int] = {}
+
+    def add(self, entry: Entry, read_secrets: ReadSecrets) -> None:
+        """Check an entry and take it in."""
+        try:
+            endpoint = parse_endpoint(entry.value, read_secrets, entry.repeated)
+        except BadEndpointError as error:
+            self._tell(entry, error.endpoint_id, error.problems)
+            if error.endpoint_id is not None and self._is_first(entry, error.endpoint_id):
+                self.broken.append(
+                    BrokenEndpoint(
+                        error.endpoint_id, error.customer_id, error.event_types, error.enabled
+                    )
+                )
+            elif error.customer_id is not None:
+                self.other_customers.add(error.customer_id)
+        else:
+            if self._is_first(entry, endpoint.id):
+                self.endpoints.append(endpoint)
+            else:
+                self.other_customers.add(endpoint.customer_id)
+
+    def _is_first(self, entry: Entry, endpoint_id: str) -> bool:
+        first = self._lines.get(endpoint_id)
+        if first is None:
+            self._lines[endpoint_id] = entry.line_of(())
+            return True
+        said = f"is the same as that of the entry on line {first}, which counts"
+        self._tell(entry, endpoint_id, [FieldProblem(("id",), said)])
+        return False
+
+    def _tell(
+        self, entry: Entry, endpoint_id: str | None, problems: Sequence[FieldProblem]
+    ) -> None:
+        self.problems += [
+            EndpointProblem(
+                entry.line_of(problem.path), problem.field, problem.message, endpoint_id
+            )
+            for problem in problems
+        ]
+
+
+def _version(path: Path) -> Version:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: the name is none that a file can have
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DirectoryError(str(path), f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DirectoryError(str(path), f"is not UTF-8 at byte {error.start + 1}") from None
+
+
+def _read_secrets(path: Path) -> Sequence[str]:
+    if path.exists() and not path.is_file():
+        raise BadSecretError("is not a file")  # a pipe would be waited for
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRETS_FILE_BYTES)
+    except OSError as error:
+        raise BadSecretError(f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise BadSecretError("is no name of a file") from None
+    lines = content.decode("ascii", "replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]

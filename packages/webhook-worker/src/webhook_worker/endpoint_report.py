@@ -1,0 +1,76 @@
+"""Tells operators, by log and metrics, what the endpoints' source holds and what is wrong in it."""
+
+import logging
+from collections.abc import Iterable
+
+from webhook_worker.directory import Snapshot
+from webhook_worker.errors import DirectoryError
+from webhook_worker.metrics import WebhookMetrics
+
+MOST_LINES = 20
+"""Problems of one version that are logged one by one."""
+MOST_NAMES = 10
+
+_log = logging.getLogger(__name__)
+
+
+class EndpointReport:
+    """Reports each version of the endpoints once."""
+
+    def __init__(self, source: str, metrics: WebhookMetrics) -> None:
+        self._source = source
+        self._metrics = metrics
+
+    def loaded(self, snapshot: Snapshot) -> None:
+        """A version is in use."""
+        counts = count_endpoints(snapshot)
+        self._metrics.has_endpoints(**counts)
+        _log.info("endpoints loaded", extra={"source": self._source, **counts})
+        for problem in snapshot.problems[:MOST_LINES]:
+            _log.warning(
+                "an endpoint is off, since its entry is wrong",
+                extra={"source": self._source, "problem": str(problem)},
+            )
+        unspoken = len(snapshot.problems) - MOST_LINES
+        if unspoken > 0:
+            _log.warning(
+                "%d more problems: run webhook-worker endpoints check %s", unspoken, self._source
+            )
+        warning = unenforced(snapshot)
+        if warning:
+            _log.warning("%s", warning, extra={"source": self._source})
+
+    def changed(self, news: Snapshot | DirectoryError) -> None:
+        """The source has changed: a new version is in use, or it cannot be read."""
+        if isinstance(news, Snapshot):
+            self.loaded(news)
+            return
+        self._metrics.endpoint_reload_failures.inc()
+        _log.error("the endpoints cannot be read again, the old ones stay in use: %s", news)
+
+
+def count_endpoints(snapshot: Snapshot) -> dict[str, int]:
+    """How many are enabled, disabled, and invalid (those without a usable id included)."""
+    enabled = sum(endpoint.enabled for endpoint in snapshot.endpoints)
+    return {
+        "enabled": enabled,
+        "disabled": len(snapshot.endpoints) - enabled,
+        "invalid": len(snapshot.broken),
+    }
+
+
+def unenforced(snapshot: Snapshot) -> str | None:
+    """One sentence about what endpoints ask for and this version does not do; None if nothing."""
+    asked = {
+        "limits.concurrency": [e.id for e in snapshot.endpoints if e.limits.concurrency],
+        "limits.rate": [e.id for e in snapshot.endpoints if e.limits.rate],
+        "ordered": [e.id for e in snapshot.endpoints if e.ordered],
+    }
+    parts = [f"{field} ({_some(ids)})" for field, ids in asked.items() if ids]
+    return f"not enforced by this version: {', '.join(parts)}" if parts else None
+
+
+def _some(ids: Iterable[str]) -> str:
+    names = list(ids)
+    rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return "endpoint " + ", ".join(names[:MOST_NAMES]) + rest

@@ -1,0 +1,162 @@
+"""Turns the bytes of a record into an event, or says why they are none."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from webhook_worker.errors import BadEventError
+from webhook_worker.json_text import (
+    Member,
+    NotJsonError,
+    expect_end,
+    read_object,
+    read_value,
+    skip_space,
+)
+
+MAX_TEXT_CHARACTERS = 256
+MAX_TIMESTAMP_CHARACTERS = 64
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DATE_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record that passed validation. The raw fields are its own bytes, forwarded as they came."""
+
+    id: str
+    """The ``webhook-id`` of every attempt: 1 to 256 of ``[A-Za-z0-9_-]``."""
+    type: str
+    customer_id: str
+    timestamp: str
+    raw_type: bytes = field(repr=False)
+    raw_timestamp: bytes = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+def body(event: Event) -> bytes:
+    """What is sent and signed: type, timestamp and data, each byte for byte as received."""
+    return b'{"type":%b,"timestamp":%b,"data":%b}' % (
+        event.raw_type,
+        event.raw_timestamp,
+        event.data,
+    )
+
+
+def parse_event(value: bytes | None, max_bytes: int) -> Event:
+    """The event in a value of at most ``max_bytes``. Raises BadEventError, nothing else."""
+    text = _decode(value, max_bytes)
+    members = _ours(text)
+    problems = [
+        problem
+        for name, allowed in _ALLOWED.items()
+        if (problem := _problem(name, members.get(name), allowed))
+    ]
+    if problems:
+        raise BadEventError("bad_shape", "; ".join(problems))
+    event_id = members["id"].value
+    if not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
+        raise BadEventError("bad_id", "id must be a string of 1 to 256 of A-Z a-z 0-9 _ -")
+    return Event(
+        id=event_id,
+        type=members["type"].value,
+        customer_id=members["customer_id"].value,
+        timestamp=members["timestamp"].value,
+        raw_type=_raw(text, members["type"]),
+        raw_timestamp=_raw(text, members["timestamp"]),
+        data=_raw(text, members["data"]),
+    )
+
+
+def _decode(value: bytes | None, max_bytes: int) -> str:
+    if value is None:
+        raise BadEventError("tombstone", "the record has no value")
+    if len(value) > max_bytes:
+        raise BadEventError("too_large", f"{len(value)} bytes, at most {max_bytes} are allowed")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise BadEventError("not_utf8", f"{error.reason} at byte {error.start + 1}") from None
+
+
+def _ours(text: str) -> dict[str, Member]:
+    """The members that make an event, by name; others are read and left out."""
+    ours: dict[str, Member] = {}
+    for member in _members(text):
+        if member.name not in _ALLOWED:
+            continue
+        if member.name in ours:
+            raise BadEventError("bad_shape", f"{member.name} is there more than once")
+        ours[member.name] = member
+    return ours
+
+
+def _members(text: str) -> tuple[Member, ...]:
+    start = skip_space(text, 0)
+    members: tuple[Member, ...] | None = None
+    try:
+        if text.startswith("{", start):
+            members, end = read_object(text, start, numbers=False)
+        else:
+            _, end = read_value(text, start, numbers=False)
+        expect_end(text, end)
+    except NotJsonError as error:
+        raise BadEventError("not_json", str(error)) from None
+    if members is None:
+        raise BadEventError("bad_shape", "the value is not a JSON object")
+    return members
+
+
+def _is_text(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_TEXT_CHARACTERS
+        and not _UNPRINTABLE.search(value)
+    )
+
+
+def _is_date_time(value: Any) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_TIMESTAMP_CHARACTERS:
+        return False
+    match = _DATE_TIME.fullmatch(value)
+    if match is None:
+        return False
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+    try:
+        # RFC 3339 allows the second 60, a leap second, which datetime does not know.
+        datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)  # noqa: PLR2004
+    except ValueError:
+        return False
+    return True
+
+
+_TEXT = (_is_text, f"a string of 1 to {MAX_TEXT_CHARACTERS} characters, none a control character")
+_ANYTHING = (lambda _: True, "")
+_ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": _ANYTHING,  # has a reason code of its own
+    "type": _TEXT,
+    "customer_id": _TEXT,
+    "timestamp": (_is_date_time, "a date and time as RFC 3339 writes it"),
+    "data": _ANYTHING,
+}
+
+
+def _problem(
+    name: str, member: Member | None, allowed: tuple[Callable[[Any], bool], str]
+) -> str | None:
+    is_allowed, sentence = allowed
+    if member is None:
+        return f"{name} is missing"
+    return None if is_allowed(member.value) else f"{name} must be {sentence}"
+
+
+def _raw(text: str, member: Member) -> bytes:
+    return text[member.start : member.end].encode()

@@ -1,0 +1,112 @@
+"""The metrics of webhooks as one typed list, declared the way the worker declares its own."""
+
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app_worker.observability.metrics import LATENCY_BUCKETS, AnyMetric, Metric
+from webhook_worker.attempt import FailureKind
+from webhook_worker.errors import BadEventReason
+
+END_TO_END_BUCKETS = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 300.0, 1_800.0, 7_200.0, 28_800.0, 86_400.0, 259_200.0),
+)
+"""Seconds, from a first attempt that succeeds to the last one of a schedule of three days."""
+
+EVENT_RESULTS = ("matched", "no_endpoint", "unknown_customer", *get_args(BadEventReason))
+ATTEMPT_RESULTS = ("1xx", "2xx", "3xx", "4xx", "5xx", *get_args(FailureKind))
+
+EVENTS = Metric(
+    name="webhook_events_total",
+    kind=Counter,
+    unit="records",
+    labels=("result",),
+    help="Records by what they turned out to be: matched, no_endpoint, unknown_customer, "
+    "or the reason why they are no event.",
+)
+ATTEMPTS = Metric(
+    name="webhook_attempts_total",
+    kind=Counter,
+    unit="attempts",
+    labels=("outcome",),
+    help="HTTP requests by what came back: 2xx, 3xx, 4xx, 5xx or the kind of failure.",
+)
+ATTEMPT_SECONDS = Metric(
+    name="webhook_attempt_seconds",
+    kind=Histogram,
+    unit="seconds",
+    labels=("outcome",),
+    buckets=LATENCY_BUCKETS,
+    help="Time of one HTTP request, from resolving the name to the end of the answer.",
+)
+END_TO_END_SECONDS = Metric(
+    name="webhook_end_to_end_seconds",
+    kind=Histogram,
+    unit="seconds",
+    buckets=END_TO_END_BUCKETS,
+    help="Time from the record's timestamp to its delivery, the waits between attempts included.",
+)
+ENDPOINTS = Metric(
+    name="webhook_endpoints",
+    kind=Gauge,
+    unit="endpoints",
+    labels=("state",),
+    help="Endpoints that this process knows: enabled, disabled, or invalid and therefore off.",
+)
+ENDPOINT_RELOAD_FAILURES = Metric(
+    name="webhook_endpoint_reload_failures_total",
+    kind=Counter,
+    unit="reloads",
+    help="New versions of the endpoint file that could not be read; the one before stays in use.",
+)
+
+WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
+    EVENTS,
+    ATTEMPTS,
+    ATTEMPT_SECONDS,
+    END_TO_END_SECONDS,
+    ENDPOINTS,
+    ENDPOINT_RELOAD_FAILURES,
+)
+
+
+class WebhookMetrics:
+    """The list above, bound to a registry: one attribute a family, of prometheus_client's types."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = EVENTS.bind(registry)
+        self.attempts = ATTEMPTS.bind(registry)
+        self.attempt_seconds = ATTEMPT_SECONDS.bind(registry)
+        self.end_to_end_seconds = END_TO_END_SECONDS.bind(registry)
+        self.endpoints = ENDPOINTS.bind(registry)
+        self.endpoint_reload_failures = ENDPOINT_RELOAD_FAILURES.bind(registry)
+        # From the start at 0, so that the first of a kind is an increase too.
+        for result in EVENT_RESULTS:
+            self.events.labels(result)
+        for result in ATTEMPT_RESULTS:
+            self.attempts.labels(result)
+        self._of_result: dict[str, tuple[Counter, Histogram]] = {}
+
+    def saw_event(self, result: str) -> None:
+        """Count a record by what it turned out to be."""
+        self.events.labels(result).inc()
+
+    def made_attempt(self, result: str, seconds: float) -> None:
+        """Count an attempt by what came back. ``result`` is one of a closed list."""
+        children = self._of_result.get(result)
+        if children is None:
+            children = self.attempts.labels(result), self.attempt_seconds.labels(result)
+            self._of_result[result] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def delivered(self, seconds: float) -> None:
+        """Count a delivery that succeeded so long after its record was produced."""
+        self.end_to_end_seconds.observe(max(0.0, seconds))
+
+    def has_endpoints(self, *, enabled: int, disabled: int, invalid: int) -> None:
+        """Publish how many endpoints are known."""
+        self.endpoints.labels("enabled").set(enabled)
+        self.endpoints.labels("disabled").set(disabled)
+        self.endpoints.labels("invalid").set(invalid)

@@ -1,0 +1,45 @@
+"""Decides what an attempt leads to: delivered, parked for a later one, or given up."""
+
+from app_worker.delays import DelaySchedule
+from app_worker.handler import DeadLetter, Done, Outcome, Park
+from webhook_worker.attempt import Answered, Attempt
+from webhook_worker.retry import next_delay
+
+GONE = 410
+
+
+def outcome_of(
+    attempt: Attempt, endpoint_id: str, attempts: int, schedule: DelaySchedule
+) -> Outcome:
+    """The outcome of a delivery after so many attempts, this one included.
+
+    Only 2xx is delivered: a redirect is not followed, so it is a failure. 410 says that nobody
+    wants it any more, so it is given up at once; all else is tried again until the schedule ends.
+    """
+    if not isinstance(attempt, Answered):
+        detail = f"{attempt.kind}: {attempt.detail}"
+        return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
+    if 200 <= attempt.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
+        return Done(endpoint_id)
+    detail = f"status {attempt.status}"
+    if attempt.status == GONE:
+        return DeadLetter(endpoint_id, attempts, "gone", detail)
+    return park_or_give_up(
+        endpoint_id, attempts, schedule, "status", detail, retry_after=attempt.retry_after
+    )
+
+
+def park_or_give_up(
+    endpoint_id: str,
+    attempts: int,
+    schedule: DelaySchedule,
+    reason: str,
+    detail: str,
+    *,
+    retry_after: float | None = None,
+) -> Park | DeadLetter:
+    """Park the delivery for ``reason``; dead-letter it as ``exhausted`` at the schedule's end."""
+    delay = next_delay(schedule, attempts, retry_after)
+    if delay is None:
+        return DeadLetter(endpoint_id, attempts, "exhausted", detail)
+    return Park(endpoint_id, attempts, delay, reason, detail)

@@ -1,0 +1,236 @@
+"""The settings of webhooks, read from the environment: ``WEBHOOK_*``."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import SettingsConfigDict
+
+from app_worker.delays import DelaySchedule, parse_duration
+from app_worker.environment import examine, news, sentence, unknown_variables
+from app_worker.errors import EnvironmentProblems
+from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
+from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
+from webhook_worker.egress import EgressPolicy
+from webhook_worker.url import DEFAULT_PORTS
+
+LONGEST_TOPIC_NAME = 249
+LARGEST_PORT = 65_535
+LARGEST_EVENT_BYTES = 1_000_000
+"""What fits, with a key and headers, into a record of Kafka's own default limit (1,048,588)."""
+
+_TOPIC = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_TOPIC_NAME}}}")
+
+
+def _path_of(value: object) -> object:
+    """The path that a text names, be it a path or a file: URL."""
+    if not isinstance(value, str) or not value.startswith("file:"):
+        return value
+    url = urlsplit(value)
+    if url.netloc not in ("", "localhost") or not url.path or url.query or url.fragment:
+        raise ValueError("a file: URL looks like file:///etc/webhook/endpoints.yaml")
+    return unquote(url.path)
+
+
+def _topic(name: str) -> str:
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise ValueError
+    return name
+
+
+def _durations(delays: tuple[str, ...]) -> tuple[str, ...]:
+    for delay in _some(delays):
+        parse_duration(delay)
+    return delays
+
+
+def _port_range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not dash:
+        last = first
+    if not (text.isascii() and first.isdigit() and last.isdigit()):
+        raise ValueError(f"{text!r} is none")
+    ports = range(int(first), int(last) + 1)
+    if not ports or not 1 <= ports[0] <= ports[-1] <= LARGEST_PORT:
+        raise ValueError(f"{text!r} is none")
+    return ports
+
+
+def _ports(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return _some(tuple(text for text in texts if _port_range(text)))
+
+
+def _schemes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    schemes = tuple(text.lower() for text in texts)
+    for scheme in schemes:
+        if scheme not in DEFAULT_PORTS:
+            raise ValueError(f"{scheme!r} is neither")
+    return _some(schemes)
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        ip_network(text)
+    return texts
+
+
+def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise ValueError("it holds none")
+    return texts
+
+
+TopicName = Annotated[
+    str,
+    AfterValidator(_topic),
+    Allowed(f"a topic's name: 1 to {LONGEST_TOPIC_NAME} of A-Z a-z 0-9 . _ -"),
+]
+Durations = Annotated[
+    CommaList,
+    AfterValidator(_durations),
+    Allowed("durations such as 5s, 30m, 2h or 1d, separated by commas"),
+]
+
+
+class WebhookSettings(Settings):
+    """What is sent, where to, how often and how patiently: ``WEBHOOK_*``."""
+
+    model_config = SettingsConfigDict(env_prefix="WEBHOOK_")
+
+    topic: TopicName = Field("webhook", description="Where the events are.")
+    endpoints: Annotated[
+        Path | None, BeforeValidator(_path_of), Allowed("a path or a file: URL")
+    ] = Field(
+        None,
+        description="The file of endpoints, YAML or JSON; required by `run`. "
+        "It is read again by itself when it changes.",
+    )
+    attempt_timeout_seconds: Annotated[float, Unit("seconds"), Field(gt=0, le=3600)] = Field(
+        15.0,
+        description="The most that one attempt may take, from resolving the name to the end of "
+        "the answer; shorter than `WORKER_HANDLER_TIMEOUT_SECONDS`.",
+    )
+    retry_schedule: Durations = Field(
+        ("5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"),
+        description="How long to wait after each failed attempt; after one more, the delivery "
+        "is a dead letter. Each has a topic, `<WEBHOOK_TOPIC>.retry.<delay>`.",
+    )
+    dead_letter_topic: TopicName = Field(
+        "webhook.dead-letter", description="Where deliveries and records go that are given up."
+    )
+    unknown_customer: Literal["drop", "dead-letter"] = Field(
+        "drop",
+        description="What becomes of an event whose customer has no endpoint at all; "
+        "either way it is counted.",
+    )
+    egress_ports: Annotated[
+        CommaList,
+        AfterValidator(_ports),
+        Allowed(f"ports or ranges of them from 1 to {LARGEST_PORT}, separated by commas"),
+    ] = Field(("80", "443", "1024-65535"), description="The ports that may be sent to.")
+    schemes: Annotated[
+        CommaList, AfterValidator(_schemes), Allowed("https, http or both, separated by a comma")
+    ] = Field(("https", "http"), description="The schemes that may be sent to.")
+    egress_allow: Annotated[
+        CommaList,
+        AfterValidator(_networks),
+        Allowed("networks such as 10.1.0.0/16 or fd00::/64, separated by commas"),
+    ] = Field(
+        (),
+        description="Networks that may be sent to although they are private, loopback, "
+        "link-local or otherwise not for the public.",
+    )
+    max_event_bytes: Annotated[int, Unit("bytes"), Field(ge=1, le=LARGEST_EVENT_BYTES)] = Field(
+        LARGEST_EVENT_BYTES,
+        description="A record with a larger value is a dead letter, `too_large`.",
+    )
+
+    @property
+    def schedule(self) -> DelaySchedule:
+        """The delays and their topics."""
+        return DelaySchedule(topic=self.topic, delays=self.retry_schedule)
+
+    @property
+    def egress_policy(self) -> EgressPolicy:
+        """Where may be sent to."""
+        return EgressPolicy(
+            allow=tuple(ip_network(text) for text in self.egress_allow),
+            ports=tuple(_port_range(text) for text in self.egress_ports),
+            schemes=frozenset(self.schemes),
+        )
+
+    def mistakes(self) -> Iterable[str]:
+        """Names of topics that do not fit together."""
+        longest = max(self.schedule.topics(), key=len)
+        if len(longest) > LONGEST_TOPIC_NAME:
+            room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)
+            allowed = f"at most {room} characters, so that {longest[len(self.topic) :]} can follow"
+            yield sentence("WEBHOOK_TOPIC", repr(self.topic), allowed)
+        if self.dead_letter_topic == self.topic or re.fullmatch(
+            self.schedule.pattern, self.dead_letter_topic
+        ):
+            yield sentence(
+                "WEBHOOK_DEAD_LETTER_TOPIC",
+                repr(self.dead_letter_topic),
+                f"another topic than WEBHOOK_TOPIC and {self.topic}.retry.*, which are read",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AllSettings:
+    """Everything that the environment says, checked by itself and together."""
+
+    kafka: KafkaSettings
+    worker: WorkerSettings
+    webhook: WebhookSettings
+
+
+SETTINGS: tuple[type[Settings], ...] = (KafkaSettings, WorkerSettings, WebhookSettings)
+
+
+def load_all(environ: Mapping[str, str], *, need_endpoints: bool) -> AllSettings:
+    """Read all settings. Raises EnvironmentProblems with every mistake in them."""
+    problems: list[str] = []
+    kafka = worker = None
+    try:
+        kafka, worker = load_settings(environ)
+    except EnvironmentProblems as error:
+        problems += error.problems
+    webhook, more = examine(WebhookSettings, environ)
+    problems += more
+    if webhook is not None:
+        probable, _ = examine(WorkerSettings, environ)
+        problems += news(problems, _mistakes_together(webhook, probable, need_endpoints))
+    if kafka is None or worker is None or webhook is None or problems:
+        raise EnvironmentProblems(tuple(problems))
+    return AllSettings(kafka, worker, webhook)
+
+
+def endpoints_path(environ: Mapping[str, str]) -> Path | None:
+    """Where the endpoints are, also if other variables are wrong; None if that is not known."""
+    webhook, _ = examine(WebhookSettings, environ)
+    return None if webhook is None else webhook.endpoints
+
+
+def strangers(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each variable that looks like ours and is not."""
+    return unknown_variables(SETTINGS, environ)
+
+
+def _mistakes_together(
+    webhook: WebhookSettings, worker: WorkerSettings | None, need_endpoints: bool
+) -> Iterable[str]:
+    if need_endpoints and webhook.endpoints is None:
+        variable = variable_of(WebhookSettings, "endpoints")
+        yield sentence(variable.name, "not set", variable.allowed)
+    if worker and webhook.attempt_timeout_seconds >= worker.handler_timeout_seconds:
+        yield sentence(
+            "WEBHOOK_ATTEMPT_TIMEOUT_SECONDS",
+            f"{webhook.attempt_timeout_seconds:g}",
+            f"shorter than WORKER_HANDLER_TIMEOUT_SECONDS ({worker.handler_timeout_seconds:g})",
+        )

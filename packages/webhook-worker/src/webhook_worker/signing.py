@@ -1,0 +1,61 @@
+"""Signs what is sent, as Standard Webhooks 1.0.0 defines it (scheme v1, HMAC-SHA256)."""
+
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+
+from webhook_worker.errors import BadSecretError
+
+PREFIX = "whsec_"
+MIN_KEY_BYTES = 24
+MAX_KEY_BYTES = 64
+
+
+class Secret:
+    """A signing secret that never shows its key, neither in ``repr`` nor in ``str``."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def parse(cls, text: str) -> "Secret":
+        """Read ``whsec_`` and the base64 of 24 to 64 bytes. Raises BadSecretError."""
+        if not text.startswith(PREFIX):
+            raise BadSecretError(f"must begin with {PREFIX}")
+        try:
+            key = b64decode(text.removeprefix(PREFIX), validate=True)
+        except ValueError:
+            raise BadSecretError(f"must be {PREFIX} and padded base64 (with + and /)") from None
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            raise BadSecretError(
+                f"holds {len(key)} bytes, {MIN_KEY_BYTES} to {MAX_KEY_BYTES} are allowed"
+            )
+        return cls(key)
+
+    def signature(self, content: bytes) -> str:
+        """The entry for the signature header: the scheme's version, a comma, base64."""
+        return "v1," + b64encode(hmac.digest(self._key, content, "sha256")).decode()
+
+    def __repr__(self) -> str:
+        return f"Secret({PREFIX}***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._key, other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def sign(secrets: Sequence[Secret], message_id: str, timestamp: int, body: bytes) -> str:
+    """The value of ``webhook-signature``: one entry a secret, in their order, parted by spaces.
+
+    ``timestamp`` is the attempt's, in unix seconds. The receiver accepts any entry that it can
+    verify, so while a secret is being replaced both sign. Raises ValueError without any secret:
+    nothing leaves unsigned.
+    """
+    if not secrets:
+        raise ValueError("there is no secret to sign with")
+    content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    return " ".join([secret.signature(content) for secret in secrets])

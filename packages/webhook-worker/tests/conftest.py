@@ -1,0 +1,9 @@
+"""What holds for all tests of this package."""
+
+import asyncio
+
+
+def pytest_configure() -> None:
+    # The looptime plugin asks for the current loop before plain tests too; on Python 3.11 that
+    # makes a loop which nobody closes, unless it was said before that there is none.
+    asyncio.set_event_loop(None)

@@ -1,0 +1,227 @@
+"""The command line, as far as it needs no brokers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webhook_worker import __version__
+from webhook_worker.cli import main
+from webhook_worker.commands import endpoints as check_command
+
+LEAST = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+GOOD = f"""\
+endpoints:
+  - id: a
+    customer_id: acme
+    url: https://hooks.example/a?token=hidden
+    secrets: [{SECRET}]
+  - {{id: b, customer_id: acme, url: "http://hooks.example", secrets: [{SECRET}], enabled: false}}
+"""
+BAD_ENTRY = f"""\
+  - id: c
+    customer_id: acme
+    url: ftp://hooks.example/
+    secrets: [{SECRET}]
+"""
+
+
+@pytest.fixture
+def endpoints(tmp_path: Path) -> Path:
+    path = tmp_path / "endpoints.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"], {})
+    assert capsys.readouterr().out == f"webhook-worker {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["walk"],
+        ["endpoints"],
+        ["endpoints", "check"],
+        ["topics", "create", "--partitions", "0"],
+        ["topics", "create", "--replication", "three"],
+        ["send", "--type", "t"],
+        ["send", "--customer", "c", "--type", "t", "--rate", "-1"],
+        ["send", "--customer", "c", "--type", "t", "--data", "{}", "--data-file", "f"],
+    ],
+)
+def test_wrong_arguments_end_with_2(argv: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(argv, LEAST)
+
+
+@pytest.mark.parametrize("argv", [[], ["run"], ["check-config"], ["topics", "create"], ["send"]])
+def test_help_explains_the_exit_status(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*argv, "--help"], {})
+    assert "exit status: 0 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_a_wrong_environment_ends_with_2_and_a_line_for_each_mistake(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": "nowhere",
+        "KAFKA_ASSIGNOR": "best",
+        "KAFKA_SASL_PASSWORD": "hush",
+        "WORKER_MAX_IN_FLIGHT": "many",
+        "WEBHOOK_ENDPOINTS": "/missing/endpoints.yaml",
+        "WEBHOOK_RETRY_SCHEDULE": "soon",
+    }
+    assert main([command], environ) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "hush" not in err
+    names = {line.split(" ")[0] for line in err.splitlines()}
+    assert names == {
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_ASSIGNOR",
+        "KAFKA_SASL_PASSWORD",
+        "WORKER_MAX_IN_FLIGHT",
+        "WEBHOOK_ENDPOINTS",
+        "WEBHOOK_RETRY_SCHEDULE",
+    }
+    assert "'best'" in err
+    assert "sticky" in err
+    assert "/missing/endpoints.yaml: cannot be read: No such file or directory" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("endpoints: [", "line 2"), ("- a\n", "endpoints"), ("", "endpoints")],
+)
+def test_a_file_of_endpoints_that_does_not_parse_ends_run_with_2(
+    endpoints: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(text)
+    assert main(["run"], LEAST | {"WEBHOOK_ENDPOINTS": str(endpoints)}) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("WEBHOOK_ENDPOINTS cannot be used: ")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_check_config_prints_what_is_in_effect_with_secrets_masked(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = LEAST | {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_SASL_USERNAME": "me",
+        "KAFKA_SASL_PASSWORD": "hush",
+        "WEBHOOK_ENDPOINTS": str(endpoints),
+        "WEBHOOK_TOPICS": "typo",
+    }
+    assert main(["check-config"], environ) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "KAFKA_SASL_PASSWORD=******" in lines
+    assert "WEBHOOK_RETRY_SCHEDULE=5s,5m,30m,2h,5h,10h,14h,20h,24h" in lines
+    assert "WEBHOOK_ATTEMPT_TIMEOUT_SECONDS=15" in lines
+    assert "endpoints: 1 enabled, 1 disabled, 0 invalid" in lines
+    assert err.startswith("warning: WEBHOOK_TOPICS is not a variable of this program")
+    for hidden in ("hush", "whsec", "hidden"):
+        assert hidden not in out + err
+
+
+def test_a_single_wrong_entry_does_not_stop_the_start(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(GOOD + BAD_ENTRY)
+    assert main(["check-config"], LEAST | {"WEBHOOK_ENDPOINTS": str(endpoints)}) == 0
+    out, err = capsys.readouterr()
+    assert "endpoints: 1 enabled, 1 disabled, 1 invalid" in out
+    assert "endpoint c, url must begin with https:// or http://" in err
+
+
+def test_endpoints_check_finds_nothing_in_a_good_file(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["endpoints", "check", str(endpoints)], {}) == 0
+    assert capsys.readouterr().out == "1 enabled, 1 disabled, 0 invalid\n"
+
+
+def test_endpoints_check_names_file_line_and_field(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(GOOD + BAD_ENTRY)
+    assert main(["endpoints", "check", str(endpoints)], {}) == 1
+    assert capsys.readouterr().out == (
+        f"{endpoints}:9: url: must begin with https:// or http://\n"
+        "1 enabled, 1 disabled, 1 invalid\n"
+    )
+
+
+def test_endpoints_check_says_what_is_not_enforced(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(GOOD.replace("    secrets", "    ordered: true\n    secrets", 1))
+    assert main(["endpoints", "check", str(endpoints)], {}) == 0
+    assert capsys.readouterr().err == "not enforced by this version: ordered (endpoint a)\n"
+
+
+@pytest.mark.parametrize("text", ["endpoints: {", None])
+def test_endpoints_check_of_what_cannot_be_read_fails(
+    endpoints: Path, text: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is None:
+        endpoints.unlink()
+    else:
+        endpoints.write_text(text)
+    assert main(["endpoints", "check", str(endpoints)], {}) == 1
+    assert capsys.readouterr().out.startswith(f"{endpoints}:")
+
+
+@pytest.mark.parametrize("argv", [["topics", "create"], ["send", "--customer", "c", "--type", "t"]])
+def test_without_brokers_a_command_fails_with_one_sentence(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv, LEAST | {"KAFKA_REQUEST_TIMEOUT_MS": "1000"}) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert "127.0.0.1:1" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_data_that_is_no_json_is_refused_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["send", "--customer", "c", "--type", "t"]
+    assert main([*argv, "--data", "{"], LEAST) == 2
+    assert capsys.readouterr().err.startswith("webhook-worker send: --data is no JSON")
+    assert main([*argv, "--data-file", str(tmp_path / "missing")], LEAST) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, endpoints: Path) -> None:
+    def interrupted(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_command, "FileDirectory", interrupted)
+    assert main(["endpoints", "check", str(endpoints)], {}) == 130
+
+
+def test_a_reader_that_goes_away_is_no_traceback(endpoints: Path) -> None:
+    endpoints.write_text(GOOD + BAD_ENTRY * 5000)
+    command = [sys.executable, "-m", "webhook_worker", "endpoints", "check", str(endpoints)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

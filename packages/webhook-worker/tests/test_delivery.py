@@ -1,0 +1,301 @@
+"""What becomes of a record, with a sender that follows a script."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+from standardwebhooks import Webhook
+
+from app_worker.delays import DelaySchedule
+from app_worker.handler import DeadLetter, Done, Outcome, Park
+from app_worker.record import Origin, Record
+from webhook_worker.attempt import Answered, Attempt, Failed
+from webhook_worker.delivery import UnknownCustomer, WebhookHandler
+from webhook_worker.directory import BrokenEndpoint, Snapshot
+from webhook_worker.endpoint import Endpoint
+from webhook_worker.metrics import WebhookMetrics
+from webhook_worker.request import Request
+from webhook_worker.signing import Secret
+from webhook_worker.url import parse_url
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SCHEDULE = DelaySchedule("webhook", ("5s", "5m"))
+OK = Answered(200)
+NOW = 1_700_000_000.0
+EVENT = {
+    "id": "evt_1",
+    "type": "order.paid",
+    "customer_id": "acme",
+    "timestamp": "2026-01-01T00:00:00Z",
+    "data": {"total": 1},
+}
+
+
+def endpoint(endpoint_id: str, customer_id: str = "acme", **fields: object) -> Endpoint:
+    secrets = (Secret.parse(SECRET),)
+    url = parse_url(f"https://hooks.example/{endpoint_id}?token=hidden")
+    return Endpoint(
+        id=endpoint_id,
+        customer_id=customer_id,
+        url=url,
+        secrets=secrets,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def record(
+    value: bytes | None = None, *, delivery: str | None = None, attempts: int = 0, **event: object
+) -> Record:
+    return Record(
+        topic="webhook",
+        partition=3,
+        offset=7,
+        key=b"acme",
+        value=json.dumps(EVENT | event).encode() if value is None else value,
+        headers=(),
+        timestamp_ms=int(NOW * 1000) - 2500,
+        origin=Origin("webhook", 3, 7),
+        delivery=delivery,
+        attempts=attempts,
+    )
+
+
+class ScriptedSender:
+    """Answers by the endpoint's path; records what it was given."""
+
+    def __init__(self, answers: Mapping[str, Attempt] | None = None) -> None:
+        self.answers = answers or {}
+        self.requests: list[Request] = []
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def attempt(self, request: Request) -> Attempt:
+        self.requests.append(request)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return self.answers.get(request.url.target.strip("/").split("?")[0], OK)
+
+
+class Way:
+    """A handler, its sender and its metrics."""
+
+    def __init__(
+        self,
+        *endpoints: Endpoint,
+        broken: Sequence[BrokenEndpoint] = (),
+        answers: Mapping[str, Attempt] | None = None,
+        unknown_customer: UnknownCustomer = "drop",
+    ) -> None:
+        self.sender = ScriptedSender(answers)
+        self.registry = CollectorRegistry()
+        self.handler = WebhookHandler(
+            Snapshot(endpoints, broken),
+            self.sender,
+            SCHEDULE,
+            WebhookMetrics(self.registry),
+            max_event_bytes=1000,
+            unknown_customer=unknown_customer,
+            now=lambda: NOW,
+        )
+
+    async def outcomes(self, given: Record | None = None) -> list[Outcome]:
+        return list(await self.handler.handle(record() if given is None else given))
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+async def test_an_event_goes_to_every_endpoint_of_its_customer_that_wants_it() -> None:
+    way = Way(
+        endpoint("all"),
+        endpoint("paid", event_types=frozenset({"order.paid"})),
+        endpoint("other", event_types=frozenset({"order.sent"})),
+        endpoint("off", enabled=False),
+        endpoint("theirs", customer_id="bolt"),
+    )
+    assert await way.outcomes() == [Done("all"), Done("paid")]
+    assert way.sender.most_at_once == 2
+    assert way.counted("webhook_events_total", result="matched") == 1
+    assert way.counted("webhook_attempts_total", outcome="2xx") == 2
+    assert way.counted("webhook_attempt_seconds_count", outcome="2xx") == 2
+    assert way.counted("webhook_end_to_end_seconds_sum") == pytest.approx(5.0)
+
+
+async def test_what_is_sent_verifies_and_has_the_data_byte_for_byte() -> None:
+    value = (
+        b'{"id":"evt_1","type":"t","customer_id":"acme","timestamp":"2026-01-01T00:00:00Z",'
+        b'"data": {"b":1.50, "a" : "\\u00e9"}}'
+    )
+    way = Way(endpoint("a"))
+    way.handler._now = time.time
+    assert await way.outcomes(record(value)) == [Done("a")]
+    (request,) = way.sender.requests
+    headers = {name.decode(): text.decode() for name, text in request.headers}
+    Webhook(SECRET).verify(request.body, headers)
+    assert headers["webhook-id"] == "evt_1"
+    assert request.body == (
+        b'{"type":"t","timestamp":"2026-01-01T00:00:00Z","data":{"b":1.50, "a" : "\\u00e9"}}'
+    )
+
+
+async def test_each_delivery_has_its_own_outcome() -> None:
+    way = Way(
+        endpoint("good"),
+        endpoint("bad"),
+        endpoint("gone"),
+        answers={"bad": Failed("connect", "Connection refused"), "gone": Answered(410)},
+    )
+    assert await way.outcomes() == [
+        Done("good"),
+        Park("bad", 1, "5s", "connect", "connect: Connection refused"),
+        DeadLetter("gone", 1, "gone", "status 410"),
+    ]
+    assert way.counted("webhook_attempts_total", outcome="connect") == 1
+    assert way.counted("webhook_attempts_total", outcome="4xx") == 1
+
+
+async def test_a_parked_record_is_about_its_one_delivery() -> None:
+    way = Way(endpoint("a"), endpoint("b"))
+    assert await way.outcomes(record(delivery="b", attempts=1)) == [Done("b")]
+    assert len(way.sender.requests) == 1
+
+
+async def test_a_parked_delivery_goes_on_through_the_schedule_and_is_exhausted() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(500)})
+    assert await way.outcomes(record(delivery="a", attempts=1)) == [
+        Park("a", 2, "5m", "status", "status 500")
+    ]
+    assert await way.outcomes(record(delivery="a", attempts=2)) == [
+        DeadLetter("a", 3, "exhausted", "status 500")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ((), "endpoint_gone"),
+        ((endpoint("a", customer_id="bolt"),), "endpoint_gone"),
+        ((endpoint("a", enabled=False),), "endpoint_disabled"),
+    ],
+)
+async def test_a_parked_delivery_without_its_endpoint_is_a_dead_letter(
+    known: Sequence[Endpoint], reason: str
+) -> None:
+    way = Way(*known)
+    assert await way.outcomes(record(delivery="a", attempts=2)) == [DeadLetter("a", 2, reason)]
+    assert not way.sender.requests
+
+
+async def test_a_broken_entry_holds_up_only_its_own_deliveries() -> None:
+    way = Way(endpoint("a"), broken=[BrokenEndpoint("b", "acme", None, enabled=True)])
+    detail = "the endpoint's entry is wrong, so nothing was sent"
+    assert await way.outcomes() == [Done("a"), Park("b", 1, "5s", "endpoint_invalid", detail)]
+    assert await way.outcomes(record(delivery="b", attempts=1)) == [
+        Park("b", 2, "5m", "endpoint_invalid", detail)
+    ]
+    assert await way.outcomes(record(delivery="b", attempts=2)) == [
+        DeadLetter("b", 3, "exhausted", detail)
+    ]
+
+
+async def test_a_record_that_was_parked_as_a_whole_is_delivered_to_all() -> None:
+    way = Way(endpoint("a"), endpoint("b"), answers={"b": Answered(500)})
+    assert await way.outcomes(record(attempts=1)) == [
+        Done("a"),
+        Park("b", 2, "5m", "status", "status 500"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"\xff\xfe", "not_utf8"),
+        (b"{", "not_json"),
+        (b"[]", "bad_shape"),
+        (b'{"id":"a"}', "bad_shape"),
+        (b" " * 1001, "too_large"),
+        (json.dumps(EVENT | {"id": "a.b"}).encode(), "bad_id"),
+    ],
+)
+async def test_a_record_that_is_no_event_is_a_dead_letter_with_its_reason(
+    value: bytes, reason: str
+) -> None:
+    way = Way(endpoint("a"))
+    (outcome,) = await way.outcomes(record(value))
+    assert isinstance(outcome, DeadLetter)
+    assert (outcome.delivery, outcome.reason) == (None, reason)
+    assert way.counted("webhook_events_total", result=reason) == 1
+
+
+async def test_a_tombstone_is_a_dead_letter() -> None:
+    way = Way(endpoint("a"))
+    empty = Record("webhook", 0, 0, b"k", None, (), 0, Origin("webhook", 0, 0))
+    (outcome,) = await way.outcomes(empty)
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason == "tombstone"
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("drop", []), ("dead-letter", [DeadLetter(None, 0, "unknown_customer")])],
+)
+async def test_an_unknown_customers_event_follows_the_setting_and_is_counted(
+    setting: UnknownCustomer, expected: list[Outcome]
+) -> None:
+    way = Way(endpoint("a", customer_id="bolt"), unknown_customer=setting)
+    assert await way.outcomes() == expected
+    assert way.counted("webhook_events_total", result="unknown_customer") == 1
+
+
+async def test_a_known_customers_event_that_nobody_wants_is_done_and_counted() -> None:
+    way = Way(endpoint("a", event_types=frozenset({"other"})), unknown_customer="dead-letter")
+    assert await way.outcomes() == []
+    assert way.counted("webhook_events_total", result="no_endpoint") == 1
+
+
+async def test_a_record_without_a_time_counts_no_end_to_end_time() -> None:
+    way = Way(endpoint("a"))
+    value = json.dumps(EVENT).encode()
+    await way.outcomes(Record("webhook", 0, 0, None, value, (), -1, Origin("webhook", 0, 0)))
+    assert way.counted("webhook_end_to_end_seconds_count") == 0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "level", "said"),
+    [
+        (OK, "DEBUG", {"status": 200, "outcome": "done"}),
+        (Answered(503), "INFO", {"status": 503, "outcome": "park"}),
+        (
+            Failed("tls", "the handshake failed"),
+            "INFO",
+            {"failure": "tls", "detail": "the handshake failed", "ours": False},
+        ),
+        (Failed("internal", "no sockets", ours=True), "WARNING", {"ours": True}),
+    ],
+)
+async def test_every_attempt_is_one_log_line_without_url_payload_and_secret(
+    caplog: pytest.LogCaptureFixture, attempt: Attempt, level: str, said: dict[str, object]
+) -> None:
+    way = Way(endpoint("a"), answers={"a": attempt})
+    with caplog.at_level(logging.DEBUG, "webhook_worker"):
+        await way.outcomes()
+    (line,) = caplog.records
+    assert line.levelname == level
+    fields = vars(line)
+    assert said.items() <= fields.items()
+    assert (fields["event"], fields["endpoint"], fields["attempt"]) == ("evt_1", "a", 1)
+    everything = repr(fields)
+    for hidden in ("hidden", "hooks.example", "whsec", "total"):
+        assert hidden not in everything
+
+
+async def test_a_success_costs_no_log_line_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "webhook_worker"):
+        await Way(endpoint("a")).outcomes()
+    assert not caplog.records

@@ -1,0 +1,105 @@
+"""What an attempt leads to, and how long the next one has to wait."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app_worker.delays import DelaySchedule
+from app_worker.handler import DeadLetter, Done, Park
+from webhook_worker.attempt import Answered, Failed, FailureKind
+from webhook_worker.outcome import outcome_of, park_or_give_up
+from webhook_worker.retry import next_delay
+
+SCHEDULE = DelaySchedule("webhook", ("5s", "5m", "30m", "2h"))
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 226, 299])
+def test_2xx_is_delivered(status: int) -> None:
+    assert outcome_of(Answered(status), "e", 1, SCHEDULE) == Done("e")
+
+
+@pytest.mark.parametrize(
+    "status", [101, 199, 300, 301, 302, 304, 307, 400, 401, 404, 409, 429, 500, 503, 599, 999]
+)
+def test_every_other_status_is_parked(status: int) -> None:
+    outcome = outcome_of(Answered(status), "e", 1, SCHEDULE)
+    assert outcome == Park("e", 1, "5s", "status", f"status {status}")
+
+
+def test_410_is_given_up_at_once() -> None:
+    outcome = outcome_of(Answered(410, retry_after=1.0), "e", 1, SCHEDULE)
+    assert outcome == DeadLetter("e", 1, "gone", "status 410")
+
+
+@pytest.mark.parametrize("kind", ["dns", "connect", "tls", "timeout", "reset", "protocol",
+                                  "blocked", "internal"])  # fmt: skip
+def test_a_failure_is_parked_with_its_kind_as_the_reason(kind: FailureKind) -> None:
+    outcome = outcome_of(Failed(kind, "connection refused"), "e", 2, SCHEDULE)
+    assert outcome == Park("e", 2, "5m", kind, f"{kind}: connection refused")
+
+
+def test_the_schedule_is_walked_and_ends_in_a_dead_letter() -> None:
+    outcomes = [outcome_of(Answered(503), "e", attempts, SCHEDULE) for attempts in range(1, 6)]
+    assert outcomes == [
+        *(
+            Park("e", n, delay, "status", "status 503")
+            for n, delay in enumerate(SCHEDULE.delays, 1)
+        ),
+        DeadLetter("e", 5, "exhausted", "status 503"),
+    ]
+
+
+def test_an_exhausted_schedule_keeps_the_last_failure() -> None:
+    outcome = outcome_of(Failed("dns", "the name has no address"), "e", 9, SCHEDULE)
+    assert outcome == DeadLetter("e", 9, "exhausted", "dns: the name has no address")
+
+
+def test_a_delivery_can_be_parked_for_any_reason() -> None:
+    outcome = park_or_give_up("e", 1, SCHEDULE, "endpoint_broken", "its entry is wrong")
+    assert outcome == Park("e", 1, "5s", "endpoint_broken", "its entry is wrong")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "retry_after", "delay"),
+    [
+        (1, None, "5s"),
+        (1, 0.0, "5s"),
+        (1, 5.0, "5s"),
+        (1, 5.5, "5m"),
+        (1, 300.0, "5m"),
+        (1, 301.0, "30m"),
+        (1, 7200.0, "2h"),
+        (1, 604_800.0, "2h"),
+        (3, 1.0, "30m"),
+        (4, 604_800.0, "2h"),
+        (5, 1.0, None),
+        (5, None, None),
+    ],
+)
+def test_retry_after_chooses_the_shortest_delay_that_is_long_enough(
+    attempts: int, retry_after: float | None, delay: str | None
+) -> None:
+    assert next_delay(SCHEDULE, attempts, retry_after) == delay
+
+
+def test_the_answers_retry_after_counts() -> None:
+    outcome = outcome_of(Answered(429, retry_after=60.0), "e", 1, SCHEDULE)
+    assert outcome == Park("e", 1, "5m", "status", "status 429")
+
+
+@given(
+    delays=st.lists(st.sampled_from(["1s", "2s", "60s", "1m", "3h", "1d"]), min_size=1, max_size=8),
+    attempts=st.integers(1, 10),
+    retry_after=st.none() | st.floats(0, 700_000),
+)
+def test_a_wait_is_never_shorter_than_scheduled_and_asked_for_if_it_can_be(
+    delays: list[str], attempts: int, retry_after: float | None
+) -> None:
+    schedule = DelaySchedule("webhook", tuple(delays))
+    scheduled, chosen = schedule.after(attempts), next_delay(schedule, attempts, retry_after)
+    assert (scheduled is None) == (chosen is None)
+    if scheduled is not None and chosen is not None:
+        seconds = schedule.seconds(chosen)
+        longest = max(map(schedule.seconds, delays))
+        assert seconds >= schedule.seconds(scheduled)
+        assert seconds >= min(retry_after or 0.0, longest)

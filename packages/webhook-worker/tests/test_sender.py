@@ -1,0 +1,366 @@
+"""The sender against receivers on loopback whose every byte is scripted."""
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+import pytest
+
+from webhook_worker.attempt import Answered, Attempt, Failed
+from webhook_worker.egress import EgressPolicy
+from webhook_worker.request import Request
+from webhook_worker.sender import MOST_BODY_BYTES, Sender
+from webhook_worker.transport import ConnectionLimits
+from webhook_worker.url import parse_url
+
+LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
+HEADERS = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
+SHORT = 0.3
+"""Seconds: the deadline of attempts that are to miss it."""
+Script = Callable[["Exchange"], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Receiver:
+    port: int = 0
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request that has arrived whole."""
+
+    head: bytes
+    body: bytes
+    number: int
+    """Of the requests on this connection, counted from 1."""
+    connection: int
+    writer: asyncio.StreamWriter
+
+    async def answer(self, raw: bytes) -> None:
+        self.writer.write(raw)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        transport = self.writer.transport
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER of no time: RST instead of FIN
+        transport.abort()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@asynccontextmanager
+async def receiver(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
+    state = Receiver()
+    served: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        state.connections += 1
+        connection, number = state.connections, 0
+        served[writer] = asyncio.current_task()
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                body = await reader.readexactly(length)
+                number += 1
+                state.requests.append(head + body)
+                await script(Exchange(head, body, number, connection, writer))
+        except (asyncio.IncompleteReadError, OSError):
+            return
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    state.port = server.sockets[0].getsockname()[1]
+    try:
+        yield state
+    finally:
+        server.close()
+        for writer, task in served.items():
+            writer.transport.abort()
+            if task:
+                task.cancel()
+        await asyncio.gather(*filter(None, served.values()), return_exceptions=True)
+        await asyncio.sleep(0)  # one turn of the loop, in which aborted connections are closed
+
+
+def plain(status: str, body: bytes = b"", headers: str = "") -> bytes:
+    """An answer with a length."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def request_to(target: Receiver, path: str = "/hook?token=1") -> Request:
+    return Request(parse_url(f"http://127.0.0.1:{target.port}{path}"), HEADERS, b'{"data":1}')
+
+
+def sender(attempt_timeout: float = 10.0, most: int = 100, idle_seconds: float = 30.0) -> Sender:
+    limits = ConnectionLimits(most=most, most_idle=most, idle_seconds=idle_seconds)
+    return Sender(LOOPBACK, limits, attempt_timeout)
+
+
+async def attempt_at(script: Script, attempt_timeout: float = 10.0) -> Attempt:
+    async with receiver(script) as target, sender(attempt_timeout) as ours:
+        return await ours.attempt(request_to(target))
+
+
+def answering(raw: bytes) -> Script:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(raw)
+
+    return script
+
+
+def answering_then_closing(raw: bytes) -> Script:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(raw)
+        exchange.close()
+
+    return script
+
+
+async def test_the_request_arrives_as_it_was_built() -> None:
+    async with receiver(answering(plain("200 OK", b"fine"))) as target, sender() as ours:
+        assert await ours.attempt(request_to(target)) == Answered(200, None, b"fine")
+    head, _, body = target.requests[0].partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"POST /hook?token=1 HTTP/1.1"
+    assert sorted(line.lower() for line in lines[1:]) == [
+        b"accept-encoding: identity",
+        b"content-length: 10",
+        b"content-type: application/json",
+        b"host: 127.0.0.1:%d" % target.port,
+    ]
+    assert body == b'{"data":1}'
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 307, 404, 410, 500])
+async def test_every_status_is_an_answer(status: int) -> None:
+    came_back = await attempt_at(answering(plain(f"{status} Said")))
+    assert came_back == Answered(status)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with receiver(answering(plain("200 OK"))) as elsewhere:
+        location = f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
+        came_back = await attempt_at(answering(plain("307 Over There", headers=location)))
+    assert came_back == Answered(307)
+    assert elsewhere.connections == 0
+
+
+async def test_retry_after_is_read() -> None:
+    raw = plain("503 Busy", headers="Retry-After: 120\r\n")
+    assert await attempt_at(answering(raw)) == Answered(503, 120.0)
+
+
+async def test_informational_answers_are_passed_over() -> None:
+    raw = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50 + plain("200 OK")
+    assert await attempt_at(answering(raw)) == Answered(200)
+
+
+async def test_a_body_is_never_decompressed() -> None:
+    packed = gzip.compress(b"a" * 1_000_000)[:1000]
+    raw = plain("200 OK", packed, "Content-Encoding: gzip\r\n")
+    assert await attempt_at(answering(raw)) == Answered(200, None, packed)
+
+
+async def test_an_endless_body_is_cut_off_and_its_connection_closed() -> None:
+    sent = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            await exchange.answer(b"x" * 10_000)
+            sent += 10_000
+
+    async with receiver(script) as target, sender() as ours:
+        assert await ours.attempt(request_to(target)) == Answered(200, None, b"x" * 1024)
+        assert await ours.attempt(request_to(target)) == Answered(200, None, b"x" * 1024)
+    assert target.connections == 2
+    assert sent < 20_000_000
+    assert MOST_BODY_BYTES < 20_000
+
+
+@pytest.mark.parametrize(
+    ("before_silence", "detail"),
+    [
+        (b"", "no answer within 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\n", "no answer within 0.3 s"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+            "status 200, but not all of its body, within 0.3 s",
+        ),
+    ],
+)
+async def test_one_deadline_covers_head_and_body(before_silence: bytes, detail: str) -> None:
+    came_back = await attempt_at(answering(before_silence), attempt_timeout=SHORT)
+    assert came_back == Failed("timeout", detail)
+
+
+async def test_bytes_that_drip_do_not_stretch_the_deadline() -> None:
+    async def script(exchange: Exchange) -> None:
+        while True:
+            await exchange.answer(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await asyncio.sleep(0.02)
+
+    came_back = await asyncio.wait_for(attempt_at(script, attempt_timeout=SHORT), 5)
+    assert came_back == Failed("timeout", "no answer within 0.3 s")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 huge OK\r\n\r\n",
+        b"HTTP/1.1 000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_not_http_is_a_protocol_failure_that_shows_none_of_it(raw: bytes) -> None:
+    came_back = await attempt_at(answering_then_closing(raw))
+    assert came_back == Failed("protocol", "the answer is not HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+async def test_a_connection_closed_early_is_a_reset(raw: bytes) -> None:
+    came_back = await attempt_at(answering_then_closing(raw))
+    assert came_back == Failed("reset", "the connection was closed before the answer's end")
+
+
+async def test_a_reset_is_told_as_one() -> None:
+    async def script(exchange: Exchange) -> None:
+        exchange.reset()
+
+    came_back = await attempt_at(script)
+    assert came_back == Failed("reset", "the connection was reset before the answer's end")
+
+
+async def test_nobody_listening_is_a_failure_to_connect() -> None:
+    async with receiver(answering(b"")) as target:
+        pass
+    async with sender() as ours:
+        came_back = await ours.attempt(request_to(target))
+    assert came_back == Failed("connect", "Connection refused")
+
+
+async def test_a_connection_is_kept_for_the_next_request() -> None:
+    async with receiver(answering(plain("200 OK", b"x" * 3))) as target, sender() as ours:
+        for _ in range(5):
+            await ours.attempt(request_to(target))
+    assert target.connections == 1
+    assert len(target.requests) == 5
+
+
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+    script = answering(plain("200 OK"))
+    async with receiver(script) as target, sender(idle_seconds=0.0) as ours:
+        await ours.attempt(request_to(target))
+        await ours.attempt(request_to(target))
+    assert target.connections == 2
+
+
+async def test_a_connection_that_the_receiver_closed_while_idle_is_not_used_again() -> None:
+    script = answering_then_closing(plain("200 OK"))
+    async with receiver(script) as target, sender() as ours:
+        for _ in range(3):
+            assert await ours.attempt(request_to(target)) == Answered(200)
+            await asyncio.sleep(0.02)
+    assert len(target.requests) == 3
+
+
+async def test_an_answer_too_many_is_not_taken_for_that_of_the_next_request() -> None:
+    async def script(exchange: Exchange) -> None:
+        if exchange.connection == 1:
+            await exchange.answer(plain("200 OK") + plain("200 Forged"))
+        else:
+            await exchange.answer(plain("500 Honest"))
+
+    async with receiver(script) as target, sender() as ours:
+        assert await ours.attempt(request_to(target)) == Answered(200)
+        assert await ours.attempt(request_to(target)) == Answered(500)
+
+
+async def test_a_stale_connection_is_replaced_once_without_a_failure() -> None:
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await exchange.answer(plain("200 OK"))
+        else:
+            exchange.reset()
+
+    async with receiver(script) as target, sender() as ours:
+        assert await ours.attempt(request_to(target)) == Answered(200)
+        assert await ours.attempt(request_to(target)) == Answered(200)
+    assert target.connections == 2
+    assert len(target.requests) == 3
+
+
+async def test_a_fresh_connection_that_breaks_is_not_tried_again() -> None:
+    async def script(exchange: Exchange) -> None:
+        exchange.reset()
+
+    async with receiver(script) as target, sender() as ours:
+        assert isinstance(await ours.attempt(request_to(target)), Failed)
+    assert target.connections == 1
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await exchange.answer(plain("200 OK"))
+        else:
+            await exchange.answer(b"HTTP/1.1 2")
+            exchange.close()
+
+    async with receiver(script) as target, sender() as ours:
+        await ours.attempt(request_to(target))
+        came_back = await ours.attempt(request_to(target))
+    assert came_back == Failed("reset", "the connection was closed before the answer's end")
+    assert target.connections == 1
+
+
+async def test_waiting_too_long_for_a_free_connection_is_our_own_fault() -> None:
+    async with receiver(answering(b"")) as target, sender(SHORT, most=1) as ours:
+        hanging, waiting = await asyncio.gather(
+            ours.attempt(request_to(target)), ours.attempt(request_to(target))
+        )
+    assert hanging == Failed("timeout", "no answer within 0.3 s")
+    assert waiting == Failed("internal", "all 1 connections are in use", ours=True)
+
+
+async def test_an_attempt_that_is_cancelled_gives_its_connection_back() -> None:
+    arrived = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.connection == 1:
+            arrived.set()
+        else:
+            await exchange.answer(plain("200 OK"))
+
+    async with receiver(script) as target, sender(most=1) as ours:
+        hanging = asyncio.create_task(ours.attempt(request_to(target)))
+        await arrived.wait()
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+        assert await ours.attempt(request_to(target)) == Answered(200)
+
+
+async def test_a_hundred_requests_at_once_use_a_hundred_connections_and_keep_them() -> None:
+    async with receiver(answering(plain("200 OK"))) as target, sender() as ours:
+        for _ in range(2):
+            answers = await asyncio.gather(*(ours.attempt(request_to(target)) for _ in range(100)))
+            assert set(answers) == {Answered(200)}
+    assert target.connections <= 100
+    assert len(target.requests) == 200

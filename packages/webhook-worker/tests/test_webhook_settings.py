@@ -1,0 +1,143 @@
+"""The settings of webhooks: defaults, every refusal, and the table in the README."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from app_worker.environment import settings_table
+from app_worker.errors import EnvironmentProblems
+from webhook_worker.settings import SETTINGS, WebhookSettings, load_all, strangers
+
+LEAST = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
+
+
+def loaded(**environ: str) -> WebhookSettings:
+    return load_all(LEAST | environ, need_endpoints=False).webhook
+
+
+def refused(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(EnvironmentProblems) as caught:
+        load_all(LEAST | environ, need_endpoints=False)
+    return caught.value.problems
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = loaded()
+    assert settings.topic == "webhook"
+    assert settings.endpoints is None
+    assert settings.attempt_timeout_seconds == 15
+    assert ",".join(settings.schedule.delays) == "5s,5m,30m,2h,5h,10h,14h,20h,24h"
+    assert settings.dead_letter_topic == "webhook.dead-letter"
+    assert settings.unknown_customer == "drop"
+    policy = settings.egress_policy
+    assert policy.ports == (range(80, 81), range(443, 444), range(1024, 65536))
+    assert policy.schemes == {"https", "http"}
+    assert policy.allow == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/etc/endpoints.yaml", "/etc/endpoints.yaml"),
+        ("endpoints.json", "endpoints.json"),
+        ("file:///etc/end%20points.yaml", "/etc/end points.yaml"),
+        ("file://localhost/etc/e.yaml", "/etc/e.yaml"),
+    ],
+)
+def test_the_endpoints_are_a_path_or_a_file_url(text: str, path: str) -> None:
+    assert loaded(WEBHOOK_ENDPOINTS=text).endpoints == Path(path)
+
+
+def test_every_variable_can_be_set() -> None:
+    settings = loaded(
+        WEBHOOK_TOPIC="hooks",
+        WEBHOOK_ATTEMPT_TIMEOUT_SECONDS="2.5",
+        WEBHOOK_RETRY_SCHEDULE="1s, 1s,2m",
+        WEBHOOK_DEAD_LETTER_TOPIC="dead",
+        WEBHOOK_UNKNOWN_CUSTOMER="dead-letter",
+        WEBHOOK_EGRESS_PORTS="443,8000-8002",
+        WEBHOOK_SCHEMES="HTTPS",
+        WEBHOOK_EGRESS_ALLOW="10.0.0.0/8, fd00::/64",
+        WEBHOOK_MAX_EVENT_BYTES="5000",
+    )
+    assert settings.attempt_timeout_seconds == 2.5
+    assert settings.schedule.topics() == ("hooks.retry.1s", "hooks.retry.2m")
+    assert settings.dead_letter_topic == "dead"
+    assert settings.unknown_customer == "dead-letter"
+    assert settings.egress_policy.ports == (range(443, 444), range(8000, 8003))
+    assert settings.egress_policy.schemes == {"https"}
+    assert settings.egress_policy.allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/64"))
+    assert settings.max_event_bytes == 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEBHOOK_TOPIC", "a:b"),
+        ("WEBHOOK_TOPIC", "x" * 250),
+        ("WEBHOOK_TOPIC", "x" * 240),
+        ("WEBHOOK_TOPIC", ".."),
+        ("WEBHOOK_ENDPOINTS", "file://elsewhere/e.yaml"),
+        ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "0"),
+        ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "20"),
+        ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "soon"),
+        ("WEBHOOK_RETRY_SCHEDULE", ","),
+        ("WEBHOOK_RETRY_SCHEDULE", "5s,1.5h"),
+        ("WEBHOOK_RETRY_SCHEDULE", "0s"),
+        ("WEBHOOK_DEAD_LETTER_TOPIC", "webhook"),
+        ("WEBHOOK_DEAD_LETTER_TOPIC", "webhook.retry.9m"),
+        ("WEBHOOK_UNKNOWN_CUSTOMER", "ignore"),
+        ("WEBHOOK_EGRESS_PORTS", "0"),
+        ("WEBHOOK_EGRESS_PORTS", "65536"),
+        ("WEBHOOK_EGRESS_PORTS", "9-8"),
+        ("WEBHOOK_EGRESS_PORTS", "80-"),
+        ("WEBHOOK_EGRESS_PORTS", "http"),
+        ("WEBHOOK_SCHEMES", "ftp"),
+        ("WEBHOOK_SCHEMES", ","),
+        ("WEBHOOK_EGRESS_ALLOW", "10.1.2.3/8"),
+        ("WEBHOOK_EGRESS_ALLOW", "intranet"),
+        ("WEBHOOK_MAX_EVENT_BYTES", "1000001"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_name_value_and_what_is_allowed(
+    name: str, value: str
+) -> None:
+    (problem,) = refused(**{name: value})
+    assert problem.startswith(f"{name} is ")
+    assert value[:100] in problem
+    assert "must be" in problem
+
+
+def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:
+    (problem,) = refused(WEBHOOK_TOPIC="x" * 240)
+    assert "at most 239 characters, so that .retry.30m can follow" in problem
+
+
+def test_endpoints_are_demanded_where_they_are_needed() -> None:
+    with pytest.raises(EnvironmentProblems) as caught:
+        load_all(LEAST, need_endpoints=True)
+    expected = "WEBHOOK_ENDPOINTS is not set, but must be a path or a file: URL."
+    assert caught.value.problems == (expected,)
+
+
+def test_mistakes_of_all_three_layers_are_told_at_once() -> None:
+    problems = refused(
+        KAFKA_ASSIGNOR="best", WORKER_MAX_IN_FLIGHT="none", WEBHOOK_UNKNOWN_CUSTOMER="maybe"
+    )
+    assert {problem.split(" ")[0] for problem in problems} == {
+        "WORKER_MAX_IN_FLIGHT",
+        "KAFKA_ASSIGNOR",
+        "WEBHOOK_UNKNOWN_CUSTOMER",
+    }
+
+
+def test_an_unknown_variable_is_a_warning_only() -> None:
+    (warning,) = strangers(LEAST | {"WEBHOOK_ENDPOINT": "/etc/e.yaml"})
+    assert warning.startswith("WEBHOOK_ENDPOINT ")
+    assert "WEBHOOK_ENDPOINTS" in warning
+
+
+def test_the_readme_has_the_table_of_settings() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert settings_table(SETTINGS) in readme

@@ -1,0 +1,333 @@
+"""A worker process on real brokers: how it starts, says what it waits for, and ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app_worker import DelaySchedule
+from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 40
+COMMAND = "make-the-topics --now"
+PROGRAM = """
+import asyncio, os, sys
+from contextlib import nullcontext
+from app_worker import DelaySchedule, Done, Park, WorkerPlan, run_program
+
+class Printer:
+    async def handle(self, record):
+        text = record.value.decode()
+        print("begin", text, record.attempts, flush=True)
+        if text == "slow":
+            await asyncio.sleep(2)
+        print("end", text, record.attempts, flush=True)
+        if text == "park" and not record.attempts:
+            return [Park("d", 1, "1s", "why_not")]
+        return [Done()]
+
+topic = os.environ["TEST_TOPIC"]
+schedule = DelaySchedule.parse(topic, "1s")
+dead = topic + ".dead-letter"
+plan = WorkerPlan(
+    topic=topic,
+    schedule=schedule,
+    dead_letter_topic=dead,
+    needed_topics=(topic, *schedule.topics(), dead),
+    create_command="make-the-topics --now",
+)
+sys.exit(run_program(plan, nullcontext(Printer())))
+"""
+
+
+class Brokers(Protocol):
+    """What the tests need to know of a cluster."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+
+class Worker:
+    """A worker process, seen from outside: its output, its log and its HTTP port."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path, errors: Path) -> None:
+        self.process = process
+        self._output = output
+        self._errors = errors
+
+    @property
+    def printed(self) -> list[str]:
+        return self._output.read_text().splitlines()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._errors.read_text().splitlines()]
+
+    def messages(self) -> str:
+        return "\n".join(entry["msg"] for entry in self.log)
+
+    @property
+    def port(self) -> int:
+        ports = [entry["port"] for entry in self.log if entry["msg"] == "listening"]
+        return int(ports[0]) if ports else 0
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except urllib.error.URLError:
+            return 0, ""
+
+    def wait_until(self, reached: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not reached():
+            assert self.process.poll() is None, self.messages()
+            assert time.monotonic() < deadline, self.messages()
+            time.sleep(0.05)
+
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+    def stop(self) -> tuple[int, float]:
+        """End it in order: its exit code, and the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_SECONDS), time.monotonic() - began
+
+
+@contextmanager
+def running(directory: Path, *, program: str = PROGRAM, **environ: str) -> Iterator[Worker]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "WORKER_"))}
+    settings = {"WORKER_METRICS_PORT": "0", "PYTHONWARNINGS": "error::ResourceWarning"}
+    name = uuid.uuid4().hex
+    output, errors = directory / f"{name}.out", directory / f"{name}.err"
+    with (
+        output.open("wb") as out,
+        errors.open("wb") as err,
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=inherited | settings | environ,
+            stdout=out,
+            stderr=err,
+            cwd=directory,
+        ) as process,
+    ):
+        try:
+            yield Worker(process, output, errors)
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"worker.{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def environ(cluster: Brokers, topic: str) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": cluster.bootstrap_servers,
+        "KAFKA_GROUP_ID": topic,
+        "KAFKA_SESSION_TIMEOUT_MS": "10000",
+        "TEST_TOPIC": topic,
+    }
+
+
+async def create_topics(environ: dict[str, str]) -> None:
+    topic = environ["TEST_TOPIC"]
+    names = (topic, *DelaySchedule.parse(topic, "1s").topics(), f"{topic}.dead-letter")
+    async with Admin(tuple(environ["KAFKA_BOOTSTRAP_SERVERS"].split(","))) as admin:
+        await admin.create([TopicSpec(name=name, partitions=2, replication=3) for name in names])
+
+
+async def send(environ: dict[str, str], *values: str) -> None:
+    servers = tuple(environ["KAFKA_BOOTSTRAP_SERVERS"].split(","))
+    producer = create_producer(ProducerConfig(bootstrap_servers=servers))
+    await producer.start()
+    try:
+        for value in values:
+            await producer.send_and_wait(environ["TEST_TOPIC"], value.encode())
+    finally:
+        await producer.stop()
+
+
+async def uncommitted(environ: dict[str, str], topic: str, group: str) -> int:
+    """Records of the topic that the group has not committed."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=environ["KAFKA_BOOTSTRAP_SERVERS"],
+        group_id=group,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(2)]
+        ends = await consumer.end_offsets(partitions)
+        committed = [await consumer.committed(partition) or 0 for partition in partitions]
+    finally:
+        await consumer.stop()
+    return int(sum(ends.values()) - sum(committed))
+
+
+async def test_records_are_handled_parked_and_committed(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    await send(environ, "a", "park", "b")
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(lambda: "end park 1" in worker.printed)
+        worker.wait_until(worker.ready)
+        metrics = worker.get("/metrics")[1]
+        code, seconds = worker.stop()
+    assert sorted(line for line in worker.printed if line.startswith("end")) == [
+        "end a 0",
+        "end b 0",
+        "end park 0",
+        "end park 1",
+    ]
+    assert re.search(r'worker_build_info\{assignor="sticky",', metrics)
+    assert 'worker_parked_total{delay="1s"} 1.0' in metrics
+    assert code == 0
+    assert seconds < 10
+    assert await uncommitted(environ, topic, topic) == 0
+    assert await uncommitted(environ, f"{topic}.retry.1s", f"{topic}.retry") == 0
+    assert "ResourceWarning" not in worker.messages()
+
+
+async def test_an_idle_worker_ends_soon_and_takes_its_readiness_file_with_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    ready_file = tmp_path / "ready.3"
+    environ |= {"WORKER_READY_DIR": str(tmp_path), "WORKER_PROCESS_INDEX": "3"}
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(worker.ready)
+        worker.wait_until(ready_file.exists)
+        code, seconds = worker.stop()
+    assert code == 0
+    assert seconds < 5
+    assert not ready_file.exists()
+
+
+async def test_what_is_in_flight_at_sigterm_is_finished_and_committed(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(worker.ready)
+        await send(environ, *["slow"] * 10)
+        worker.wait_until(lambda: worker.printed.count("begin slow 0") == 10)
+        worker.process.send_signal(signal.SIGTERM)
+        worker.wait_until(lambda: worker.get("/readyz") == (503, "stopping\n"))
+        assert worker.process.wait(PATIENCE_SECONDS) == 0
+    assert worker.printed.count("end slow 0") == 10
+    assert await uncommitted(environ, topic, topic) == 0
+
+
+async def test_a_second_signal_ends_it_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+    await create_topics(environ)
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(worker.ready)
+        await send(environ, "slow")
+        worker.wait_until(lambda: "begin slow 0" in worker.printed)
+        worker.process.send_signal(signal.SIGTERM)
+        worker.wait_until(lambda: worker.get("/readyz")[0] == 503)
+        code, seconds = worker.stop()
+    assert code == 143
+    assert seconds < 1
+
+
+def test_missing_topics_are_named_with_the_command_until_they_exist(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    missing = (
+        f"missing topics {topic}, {topic}.dead-letter, {topic}.retry.1s; create with: {COMMAND}"
+    )
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(lambda: missing in worker.messages())
+        assert worker.get("/readyz") == (503, missing + "\n")
+        assert worker.get("/livez")[0] == 200
+        code, seconds = worker.stop()
+    assert code == 0
+    assert seconds < 3
+
+
+async def test_it_starts_by_itself_once_the_topics_are_created(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(lambda: "missing topics" in worker.messages())
+        await create_topics(environ)
+        worker.wait_until(worker.ready)
+        assert worker.stop()[0] == 0
+
+
+def test_without_a_broker_it_says_so_keeps_trying_and_ends_at_once(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+    environ["KAFKA_BOOTSTRAP_SERVERS"] = nobody
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(lambda: worker.messages().count("no broker can be reached") >= 2)
+        status, reason = worker.get("/readyz")
+        assert status == 503
+        assert nobody in reason
+        assert worker.get("/livez")[0] == 200
+        code, seconds = worker.stop()
+    assert code == 0
+    assert seconds < 2
+
+
+def test_a_port_that_is_taken_ends_it_with_code_2(environ: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running(tmp_path, **environ | {"WORKER_METRICS_PORT": str(port)}) as worker:
+            assert worker.process.wait(PATIENCE_SECONDS) == 2
+    assert f"WORKER_METRICS_PORT + WORKER_PROCESS_INDEX is {port}" in worker.messages()
+
+
+def test_wrong_variables_end_it_with_code_2_and_a_line_for_each(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ |= {"KAFKA_ASSIGNOR": "fair", "WORKER_MAX_IN_FLIGHT": "many", "KAFKA_GROUP_ID": " "}
+    with running(tmp_path, **environ) as worker:
+        assert worker.process.wait(PATIENCE_SECONDS) == 2
+    lines = next(tmp_path.glob("*.err")).read_text().splitlines()
+    assert {line.split()[0] for line in lines} == {
+        "KAFKA_ASSIGNOR",
+        "WORKER_MAX_IN_FLIGHT",
+        "KAFKA_GROUP_ID",
+    }
+    assert len(lines) == 3
+
+
+async def test_the_example_in_the_readme_runs(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    readme = (ROOT / "packages" / "app-worker" / "README.md").read_text()
+    found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert found is not None
+    program = found[1].replace('"names', f'"{topic}').replace("5s,1m", "1s")
+    await create_topics(environ)
+    await send(environ, "Ada")
+    with running(tmp_path, program=program, **environ) as worker:
+        worker.wait_until(lambda: worker.printed == ["hello b'Ada'"])
+        assert worker.stop()[0] == 0
