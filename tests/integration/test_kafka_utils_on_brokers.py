@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError
+
 from kafka_utils import (
     Admin,
     ConsumerConfig,

@@ -9,6 +9,8 @@ import pytest
 import trustme
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+
+from deploy.local.brokers import Cluster
 from kafka_utils import (
     Admin,
     ConsumerConfig,
@@ -19,8 +21,6 @@ from kafka_utils import (
     create_consumer,
     create_producer,
 )
-
-from deploy.local.brokers import Cluster
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMBINATIONS = [

@@ -128,8 +128,10 @@ class ScriptedConsumer:
             raise AssertionError
         return position
 
-    async def committed(self, partition: TopicPartition) -> int | None:
-        return self.group.get(partition)
+    async def committed_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int | None]:
+        return {partition: self.group.get(partition) for partition in partitions}
 
     async def beginning_offsets(
         self, partitions: Iterable[TopicPartition]
@@ -282,6 +284,7 @@ class Bench:
         made = ControllerSettings(**(defaults | settings))
         self.controller = Controller(
             consumer=self.consumer,  # type: ignore[arg-type]
+            committed=self.consumer.committed_offsets,
             handler=self.handler,
             parking=Parking(
                 self.producer, schedule, "t.dead", metrics, now=wall_clock, jitter=lambda: 0.0

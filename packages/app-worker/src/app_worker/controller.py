@@ -21,7 +21,7 @@ from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import KafkaRecord, fresh
 from app_worker.parking import Parking
-from app_worker.positions import Policy, Positions, position_of
+from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.record import Record
 from app_worker.starter import Starter
 
@@ -73,6 +73,7 @@ class Controller:
         self,
         *,
         consumer: AIOKafkaConsumer,
+        committed: Committed,
         handler: Handler,
         parking: Parking,
         limits: Admission,
@@ -94,7 +95,7 @@ class Controller:
         self._position_of = partial(position_of, consumer)
         self._commits = Commits(consumer, self._lanes, self._position_of, metrics, name)
         self._positions = Positions(
-            consumer, self._lanes, self._commits, settings.auto_offset_reset, metrics
+            consumer, committed, self._lanes, self._commits, settings.auto_offset_reset, metrics
         )
         execution = Execution(handler, parking, metrics, settings.handler_timeout_seconds)
         self._starter = Starter(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
@@ -12,6 +12,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from app_worker.commits import Commits
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
+from kafka_utils import Admin
 
 Policy = Literal["earliest", "latest"]
 
@@ -26,9 +27,6 @@ class Positioned(Protocol):
     async def position(self, partition: TopicPartition) -> int:
         """Offset of the next record; waits while that is not known."""
 
-    async def committed(self, partition: TopicPartition) -> int | None:
-        """The offset that the group has committed."""
-
     async def beginning_offsets(
         self, partitions: list[TopicPartition]
     ) -> Mapping[TopicPartition, int]:
@@ -39,6 +37,10 @@ class Positioned(Protocol):
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on from here."""
+
+
+Committed = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int | None]]]
+"""What the group has committed, None for nothing. Only a coordinator's own word may answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ def start_from(wanted: int | None, log_start: int, log_end: int, policy: Policy)
     return Start(log_start if policy == "earliest" else log_end)
 
 
+async def committed_in(
+    group_id: str, admin: Callable[[], Admin], partitions: Collection[TopicPartition]
+) -> Mapping[TopicPartition, int | None]:
+    """What the group has committed, asked over a connection of its own."""
+    async with admin() as connected:
+        return await connected.committed_offsets(group_id, partitions)
+
+
 def position_of(consumer: Positioned, partition: TopicPartition) -> int | None:
     """The offset of the next record that the consumer will hand over; None if not known yet."""
     # position() suspends only while there is none, which is not waited for: it gets one step.
@@ -82,12 +92,14 @@ class Positions:
     def __init__(
         self,
         consumer: Positioned,
+        committed: Committed,
         lanes: Lanes,
         commits: Commits,
         policy: Policy,
         metrics: WorkerMetrics,
     ) -> None:
         self._consumer = consumer
+        self._committed = committed
         self._lanes = lanes
         self._commits = commits
         self._policy: Policy = policy
@@ -137,8 +149,8 @@ class Positions:
     async def _position(self, lanes: list[Lane], refused: Mapping[TopicPartition, int]) -> None:
         while lanes := [lane for lane in lanes if self._lanes.alive(lane) and not lane.stopped]:
             try:
-                wanted = {lane: await self._wanted(lane, refused) for lane in lanes}
                 partitions = [lane.partition for lane in lanes]
+                wanted = await self._wanted(partitions, refused)
                 starts = await self._consumer.beginning_offsets(partitions)
                 ends = await self._consumer.end_offsets(partitions)
             except (KafkaError, OSError) as error:
@@ -146,17 +158,17 @@ class Positions:
                 _log.warning("where to read partitions from cannot be found out yet", extra=detail)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for lane, offset in wanted.items():
+            for lane in lanes:
                 here = lane.partition
-                self._place(
-                    lane, offset, start_from(offset, starts[here], ends[here], self._policy)
-                )
+                start = start_from(wanted[here], starts[here], ends[here], self._policy)
+                self._place(lane, wanted[here], start)
             return
 
-    async def _wanted(self, lane: Lane, refused: Mapping[TopicPartition, int]) -> int | None:
-        if lane.partition in refused:
-            return refused[lane.partition]
-        return await self._consumer.committed(lane.partition)
+    async def _wanted(
+        self, partitions: Collection[TopicPartition], refused: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int | None]:
+        unknown = [here for here in partitions if here not in refused]
+        return {**refused, **(await self._committed(unknown) if unknown else {})}
 
     def _place(self, lane: Lane, wanted: int | None, start: Start) -> None:
         if not self._lanes.alive(lane) or lane.stopped:

@@ -23,6 +23,7 @@ from app_worker.observability.metrics import WorkerMetrics
 from app_worker.observability.readiness import Readiness
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
+from app_worker.positions import committed_in
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
 from app_worker.startup import topics_of, wait_for_topics
@@ -156,6 +157,9 @@ class _Worker:
         controller = Controller(
             consumer=await self._stack.enter_async_context(
                 connected(lambda: create_consumer(config))
+            ),
+            committed=partial(
+                committed_in, config.group_id, partial(kafka.admin, worker.process_index)
             ),
             handler=handler,
             parking=parking,

@@ -1,5 +1,6 @@
 """Group membership for aiokafka: checked configuration, assignors by name, client factories."""
 
+from kafka_utils.admin import Admin, Created, TopicSpec
 from kafka_utils.config import ConsumerConfig, ProducerConfig, Security
 from kafka_utils.consumer import create_consumer
 from kafka_utils.errors import (
@@ -12,7 +13,6 @@ from kafka_utils.errors import (
     UnreachableError,
 )
 from kafka_utils.producer import create_producer
-from kafka_utils.topics import Admin, Created, TopicSpec
 
 __version__ = "0.1.0"
 

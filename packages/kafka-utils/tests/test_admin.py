@@ -5,15 +5,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     NodeNotReadyError,
+    NoError,
     NotControllerError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
-import kafka_utils.topics
+import kafka_utils.admin
 from kafka_utils import Admin, ConfigurationError, Created, TopicCreationError, TopicSpec
 
 OK = 0
@@ -47,7 +50,7 @@ class ScriptedClient:
             raise answer
         return answer
 
-    create_topics = describe_topics = describe_cluster = answer
+    create_topics = describe_topics = describe_cluster = list_consumer_group_offsets = answer
 
 
 @pytest.fixture
@@ -55,8 +58,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[ScriptedClient]:
     class Client(ScriptedClient):
         asked: list[Any] = []  # noqa: RUF012 - this test's own
 
-    monkeypatch.setattr(kafka_utils.topics, "AIOKafkaAdminClient", Client)
-    monkeypatch.setattr(kafka_utils.topics, "_BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(kafka_utils.admin, "AIOKafkaAdminClient", Client)
+    monkeypatch.setattr(kafka_utils.admin, "_BACKOFF_SECONDS", 0)
     return Client
 
 
@@ -215,3 +218,29 @@ def test_a_topic_that_cannot_exist_is_refused(changes: dict[str, Any], field: st
         replace(spec("webhook"), **changes)
 
     assert [problem.field for problem in caught.value.problems] == [field]
+
+
+A, B = TopicPartition("webhook", 0), TopicPartition("webhook", 1)
+
+
+async def test_a_partition_without_a_committed_offset_is_told_from_one_with(
+    client: type[ScriptedClient],
+) -> None:
+    client.script = [{A: OffsetAndMetadata(7, ""), B: OffsetAndMetadata(-1, "")}]
+
+    async with admin() as cluster:
+        assert await cluster.committed_offsets("group", [A, B]) == {A: 7, B: None}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [{}, {A: OffsetAndMetadata(7, "")}, NoError("no offset info")],
+    ids=["as a whole", "for one partition", "for one partition, in aiokafka's words"],
+)
+async def test_a_coordinator_that_refuses_has_not_said_that_nothing_is_committed(
+    client: type[ScriptedClient], refusal: Any
+) -> None:
+    client.script = [refusal, {A: OffsetAndMetadata(7, ""), B: OffsetAndMetadata(9, "")}]
+
+    async with admin() as cluster:
+        assert await cluster.committed_offsets("group", [A, B]) == {A: 7, B: 9}
