@@ -11,6 +11,7 @@ from aiokafka.errors import (
     NodeNotReadyError,
     NoError,
     NotControllerError,
+    RequestTimedOutError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
 )
@@ -22,6 +23,7 @@ from kafka_utils import Admin, ConfigurationError, Created, TopicCreationError, 
 OK = 0
 EXISTS = TopicAlreadyExistsError.errno
 NOT_CONTROLLER = NotControllerError.errno
+OUT_OF_TIME = RequestTimedOutError.errno
 BAD_REPLICATION = InvalidReplicationFactorError.errno
 DENIED = TopicAuthorizationFailedError.errno
 
@@ -155,8 +157,13 @@ async def test_nothing_is_asked_for_no_topics(client: type[ScriptedClient]) -> N
 
 @pytest.mark.parametrize(
     "failure",
-    [NodeNotReadyError(), TimeoutError(), response(("webhook", NOT_CONTROLLER, None))],
-    ids=["broker gone", "no answer", "controller moved"],
+    [
+        NodeNotReadyError(),
+        TimeoutError(),
+        response(("webhook", NOT_CONTROLLER, None)),
+        response(("webhook", OUT_OF_TIME, None)),
+    ],
+    ids=["broker gone", "no answer", "controller moved", "still creating"],
 )
 async def test_a_passing_failure_is_asked_again_over_a_new_connection(
     client: type[ScriptedClient], failure: Any

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     KafkaError,
     NoError,
     NotControllerError,
+    RequestTimedOutError,
     TopicAlreadyExistsError,
     for_code,
 )
@@ -27,6 +28,9 @@ from kafka_utils.rules import Inspection
 T = TypeVar("T")
 
 _BACKOFF_SECONDS = 0.2
+
+PASSING = (NotControllerError, RequestTimedOutError)
+"""Answers that are not final: brokers that ran out of time have the topic a moment later."""
 
 _log = logging.getLogger(__name__)
 
@@ -180,8 +184,8 @@ class Admin:
         answers: dict[str, tuple[type[KafkaError], str]] = {}
         for name, code, *said in response.topic_errors:
             error = for_code(code)
-            if error is NotControllerError:
-                raise NotControllerError(f"topic {name!r}")
+            if error in PASSING:
+                raise error(f"topic {name!r}")
             reason = said[0] if said and said[0] else getattr(error, "description", "")
             answers[name] = (error, f"{reason} ({error.__name__})")
         return answers
