@@ -16,7 +16,7 @@ help: ## list the commands
 setup: .venv/.ready ## install what the two commands need, into .tools and .venv
 
 demo: .venv/.ready ## the whole way on three real brokers, a pod killed in the middle; DEMO_PODS=25, KAFKA_VERSION=4.1.0, KEEP=1
-	@exec $(BIN)/python -m deploy.local.demo
+	@exec $(BIN)/python -m deploy.demo
 
 test: .venv/.ready ## every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses
 	@exec $(BIN)/python -m pytest $(ARGS)

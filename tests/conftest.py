@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable, Cluster
+from deploy.local.guard import Guard
+from deploy.local.scratch import roomy_memory
 
 VERSION = os.environ.get("KAFKA_VERSION") or DEFAULT_VERSION
 
@@ -37,13 +40,16 @@ def running(cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | ExistingCluster]:
+def cluster() -> Iterator[Cluster | ExistingCluster]:
     """Three brokers that all tests share: kill none, and give topics names of their own."""
     existing = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if existing:
         yield ExistingCluster(existing)
-    else:
-        yield from running(Cluster(VERSION, directory=tmp_path_factory.mktemp("kafka")))
+        return
+    with Guard() as guard:
+        directory = Path(tempfile.mkdtemp(prefix="kafka-", dir=roomy_memory()))
+        guard.remove(directory)
+        yield from running(Cluster(VERSION, directory=directory, guard=guard))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The controller on real brokers: nothing lost or repeated, committed to the end of the log."""
 
 import asyncio
-import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.producer import message_accumulator
+from aiokafka.record import default_records
 from prometheus_client import CollectorRegistry
 
 from app_worker.admission import Admission, Source
@@ -101,11 +102,12 @@ class Ground:
         subscription: Subscription | None = None,
         policy: Policy = "earliest",
         source: Source = Source.FRESH,
+        session_timeout_ms: int = 6_000,
     ) -> AsyncIterator[AIOKafkaConsumer]:
         config = ConsumerConfig(
             bootstrap_servers=self.servers,
             group_id=self.group if source is Source.FRESH else f"{self.group}.retry",
-            session_timeout_ms=6_000,
+            session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=200,
             rebalance_timeout_ms=10_000,
             revoke_timeout_ms=6_000,
@@ -253,7 +255,7 @@ async def test_a_parked_delivery_comes_back_after_its_delay_with_everything_it_h
     await ground.create(ground.schedule.topic_for("1s"), 2)
     park = Handled(outcomes=lambda _: [Done("a"), Park("b", 1, "1s", "status", "503")])
     again = Handled()
-    retries = Subscription(pattern=ground.schedule.pattern)
+    retries = Subscription(topics=ground.schedule.topics())
     async with (
         ground.working(again, retries, source=Source.PARKED) as consumer,
         ground.working(park),
@@ -280,28 +282,6 @@ async def test_a_parked_delivery_comes_back_after_its_delay_with_everything_it_h
     assert {record.origin.offset for record in again.records} == set(range(50))
     committed, _ = await ground.committed_and_ends(f"{ground.group}.retry")
     assert sum(committed.values()) == 50
-
-
-async def test_a_pattern_finds_delay_topics_that_appear_later(ground: Ground) -> None:
-    await ground.create(ground.schedule.topic_for("1s"), 1)
-    retries = Subscription(pattern=ground.schedule.pattern)
-    async with ground.working(Handled(), retries, source=Source.PARKED) as consumer:
-        assert consumer.assignment() == {TopicPartition(f"{ground.topic}.retry.1s", 0)}
-        await ground.create(ground.schedule.topic_for("7m"), 1)
-        await ground.create(f"{ground.topic}.retry", 1)
-
-        async def look() -> None:
-            # The same as waiting for the metadata to be refreshed by itself.
-            while len(consumer.assignment()) < 2:
-                await consumer._client.force_metadata_update()
-                await asyncio.sleep(0.1)
-
-        await asyncio.wait_for(look(), 15)
-        assert {one.topic for one in consumer.assignment()} == {
-            f"{ground.topic}.retry.1s",
-            f"{ground.topic}.retry.7m",
-        }
-    assert re.match(ground.schedule.pattern, f"{ground.topic}.retry.7m")
 
 
 async def test_a_stop_with_fifty_in_flight_finishes_and_commits_them_once(ground: Ground) -> None:
@@ -335,3 +315,72 @@ async def test_a_record_too_large_for_its_delay_topic_becomes_a_dead_letter_and_
         await until(lambda: ground.count("dead_letters", reason="too_large") == 1)
     committed, ends = await ground.committed_and_ends()
     assert committed == ends == {0: 4}
+
+
+class NotText(str):
+    """A header name as other clients can write it: bytes that are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+async def test_a_record_that_cannot_be_decoded_is_dead_lettered_and_holds_up_nothing(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ground.create(ground.topic, 3)
+    await ground.create(f"{ground.topic}.dead", 1)
+    handled = Handled()
+    async with AIOKafkaProducer(bootstrap_servers=list(ground.servers)) as producer:
+
+        async def batch(*names: str) -> None:
+            # The one in C does not let a name write itself.
+            with monkeypatch.context() as patched:
+                builder = default_records._DefaultRecordBatchBuilderPy
+                patched.setattr(message_accumulator, "DefaultRecordBatchBuilder", builder)
+                made = producer.create_batch()
+                for name in names:
+                    headers = [(name, b"1")]
+                    made.append(key=None, value=b"v", timestamp=None, headers=headers)
+                await (await producer.send_batch(made, ground.topic, partition=0))
+
+        bad = NotText("bad")
+        # What is behind a bad record in its batch cannot be reached.
+        await batch("good", "good", bad, "good")
+        await batch(bad, bad)
+        async with ground.working(handled):
+            for number in range(200):
+                await producer.send_and_wait(ground.topic, b"%d" % number, partition=number % 3)
+            await until(lambda: len(handled.records) == 202)
+            await until(lambda: ground.count("dead_letters", reason="undecodable") == 4)
+    committed, ends = await ground.committed_and_ends()
+    assert committed == ends
+    places = Counter((record.partition, record.offset) for record in handled.records)
+    assert set(places.values()) == {1}
+    assert {(0, offset) for offset in (2, 3, 4, 5)}.isdisjoint(places)
+
+
+async def test_a_member_that_stops_while_it_waits_in_a_join_leaves_no_ghost(
+    ground: Ground,
+) -> None:
+    await ground.create(ground.topic, 4)
+    slow = Handled(seconds=4.0)
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as staying:
+        leaving = AsyncExitStack()
+        await leaving.enter_async_context(ground.working(Handled(), session_timeout_ms=30_000))
+        busy = await staying.enter_async_context(ground.working(slow, session_timeout_ms=30_000))
+        await until(lambda: len(busy.assignment()) == 2)
+        await ground.produce(4, 4)
+        await until(lambda: ground.limits.in_flight == 2)
+        # A third member makes the first one wait in its join while the second one drains.
+        third = asyncio.create_task(
+            staying.enter_async_context(ground.working(Handled(), session_timeout_ms=30_000))
+        )
+        await asyncio.sleep(1.5)
+        began = loop.time()
+        await leaving.aclose()
+        newest = await third
+        await until(lambda: len(busy.assignment()) + len(newest.assignment()) == 4)
+        assert loop.time() - began < 10

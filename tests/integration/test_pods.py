@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.pods import Pod, PodError, free_port_ranges
 from deploy.local.guard import Guard, living
-from deploy.local.pods import Pod, PodError, free_port_ranges
 
 WORKER = """#!{python}
 import os, pathlib, signal, sys, time

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from standardwebhooks import Webhook
 
-from deploy.local.receipts import Receipt, ReceiptTail
-from deploy.local.receiver import Receiver, Slowness
+from deploy.demo.receipts import Receipt, ReceiptTail
+from deploy.demo.receiver import Receiver, Slowness
 
 SECRET = "whsec_" + "a" * 43 + "="
 OTHER = "whsec_" + "b" * 43 + "="
@@ -98,7 +98,7 @@ async def test_it_runs_as_a_process_that_says_its_port(tmp_path: Path, ledger: P
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "deploy.local.receiver",
+        "deploy.demo.receiver",
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from aiokafka.errors import (
     CommitFailedError,
     ConsumerStoppedError,
     CorruptRecordException,
+    GroupAuthorizationFailedError,
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     NoOffsetForPartitionError,
     NotEnoughReplicasError,
     OffsetOutOfRangeError,
@@ -48,7 +51,7 @@ def message(partition: TopicPartition, offset: int, value: bytes = b"v", **more:
         topic=partition.topic,
         partition=partition.partition,
         offset=offset,
-        timestamp=0,
+        timestamp=more.get("timestamp", 0),
         timestamp_type=0,
         key=b"k",
         value=value,
@@ -73,9 +76,17 @@ class ScriptedConsumer:
         self.errors: list[Exception] = []
         self.lose_with_error: Exception | None = None
         self.lookup_errors: list[Exception] = []
+        self.leaderless: set[TopicPartition] = set()
+        self.questions: list[list[TopicPartition]] = []
+        self.question_errors: list[Exception] = []
+        self.unreadable: dict[tuple[TopicPartition, int], Exception] = {}
+        self.hold_stop: asyncio.Event | None = None
         self.polls: list[tuple[TopicPartition, ...]] = []
         self.delivered: list[tuple[TopicPartition, int]] = []
         self.closed = False
+        self.fetching_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fetcher = SimpleNamespace(error_future=self.fetching_ended)
+        self._coordinator = self._client = SimpleNamespace()
         self._changed = asyncio.Event()
         self._assigned = asyncio.Event()
         self._listener: Any = None
@@ -106,12 +117,14 @@ class ScriptedConsumer:
 
     # What the controller uses.
 
-    def subscribe(self, topics: Sequence[str], pattern: str | None, listener: Any) -> None:
-        assert topics or pattern
+    def subscribe(self, topics: Sequence[str], listener: Any) -> None:
+        assert topics
         self._listener = listener
 
     async def stop(self) -> None:
         self.closed = True
+        if self.hold_stop:
+            await self.hold_stop.wait()
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.positions)
@@ -131,6 +144,10 @@ class ScriptedConsumer:
     async def committed_offsets(
         self, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int | None]:
+        self.questions.append(list(partitions))
+        await asyncio.sleep(0.01)
+        if self.question_errors:
+            raise self.question_errors.pop(0)
         return {partition: self.group.get(partition) for partition in partitions}
 
     async def beginning_offsets(
@@ -139,6 +156,9 @@ class ScriptedConsumer:
         await asyncio.sleep(0.01)
         if self.lookup_errors:
             raise self.lookup_errors.pop(0)
+        if not self.leaderless.isdisjoint(partitions):
+            await asyncio.sleep(30)
+            raise KafkaTimeoutError
         return {partition: self.log_starts.get(partition, 0) for partition in partitions}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -201,6 +221,9 @@ class ScriptedConsumer:
             if not start <= position <= end:
                 raise OffsetOutOfRangeError({partition: position})
             log = [one for one in self.logs.get(partition, ()) if one.offset >= position][:most]
+            for one in log:
+                if error := self.unreadable.get((partition, one.offset)):
+                    raise error
             most -= len(log)
             self.positions[partition] = log[-1].offset + 1 if log else end
             if log:
@@ -563,6 +586,12 @@ async def test_joined_is_set_at_the_first_assignment_and_stays() -> None:
         (["done"], "HandlerFault"),
         ("done", "HandlerFault"),
         ([Done(), Park(None, 1, "7s", "status")], "HandlerFault"),
+        ([Park("\ud800", 1, "5s", "status")], "HandlerFault"),
+        ([Park(17, 1, "5s", "status")], "HandlerFault"),  # type: ignore[arg-type]
+        ([DeadLetter(None, 1, "\udfff")], "HandlerFault"),
+        ([DeadLetter(None, 1, "gone", b"detail")], "HandlerFault"),  # type: ignore[arg-type]
+        ([DeadLetter(None, -1, "gone")], "HandlerFault"),
+        ([DeadLetter(None, "1", "gone")], "HandlerFault"),  # type: ignore[arg-type]
     ],
 )
 async def test_a_handler_that_returns_nonsense_has_its_record_parked(
@@ -699,7 +728,8 @@ def parked(partition: TopicPartition, offset: int, seconds: float, **more: bytes
         "worker-origin-timestamp": b"1",
         "worker-delivery": b"endpoint-1",
     }
-    return message(partition, offset, headers=tuple((headers | more).items()))
+    merged = tuple((headers | more).items())
+    return message(partition, offset, headers=merged, timestamp=round(EPOCH * 1000))
 
 
 async def test_a_parked_record_is_handled_when_its_time_has_come_and_not_before() -> None:
@@ -1000,7 +1030,183 @@ async def test_records_that_went_astray_with_an_error_are_read_again() -> None:
         assert bench.consumer.group == {A: 3, B: 1}
 
 
+async def test_a_partition_without_a_leader_keeps_no_other_unread() -> None:
+    bench = Bench()
+    bench.consumer.leaderless = {B}
+    async with bench.running():
+        bench.consumer.append(A, 0)
+        bench.consumer.append(B, 0)
+        await bench.consumer.assign(B, A)
+        await asyncio.sleep(2)
+        assert bench.handler.finished == [(0, 0)]
+        bench.consumer.leaderless.clear()
+        await asyncio.sleep(40)
+        assert bench.handler.finished == [(0, 0), (1, 0)]
+
+
+async def test_a_first_start_asks_once_for_the_offsets_of_all_partitions() -> None:
+    bench = Bench()
+    many = [TopicPartition("t", number) for number in range(100)]
+    async with bench.running():
+        await bench.consumer.assign(*many)
+        await asyncio.sleep(3)
+        assert len(bench.consumer.group) == 100
+        assert [len(question) for question in bench.consumer.questions] == [100]
+
+
+async def test_whatever_goes_wrong_while_a_place_is_sought_is_tried_again() -> None:
+    bench = Bench()
+    bench.consumer.question_errors = [ValueError("half a certificate"), RuntimeError()]
+    bench.consumer.lookup_errors = [ValueError()]
+    async with bench.running():
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(5)
+        assert bench.handler.finished == [(0, 0)]
+
+
+# What cannot be read.
+
+NOT_UTF8 = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+async def test_a_record_that_cannot_be_decoded_becomes_a_dead_letter_and_the_rest_goes_on() -> None:
+    bench = Bench()
+    bench.consumer.unreadable = {(A, 2): NOT_UTF8, (A, 3): NOT_UTF8}
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(A, *range(6))
+        await bench.consumer.assign(A, B)
+        for offset in range(20):
+            bench.consumer.append(B, offset)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        assert all(bench.handler.times[1, offset] < offset * 0.1 + 0.3 for offset in range(20))
+        assert bench.consumer.group == {A: 6, B: 20}
+        places = [(0, offset) for offset in (0, 1, 4, 5)] + [(1, offset) for offset in range(20)]
+        assert sorted(bench.handler.finished) == places
+    assert [topic for topic, _ in bench.producer.stored] == ["t.dead", "t.dead"]
+    headers = bench.producer.stored[0][1]
+    assert headers["worker-reason"] == b"undecodable"
+    assert headers["worker-detail"] == b"UnicodeDecodeError"
+    assert headers["worker-origin"] == b"t:0:2"
+    assert headers["worker-value-bytes"] == b"-1"
+
+
+async def test_a_record_that_cannot_be_decoded_is_complete_when_its_dead_letter_is_stored() -> None:
+    bench = Bench()
+    bench.consumer.unreadable = {(A, 0): NOT_UTF8}
+    bench.producer.refuse = NotEnoughReplicasError()
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0, 1)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(20)
+        assert bench.handler.finished == [(0, 1)]
+        assert bench.consumer.group[A] == 0
+        bench.producer.refuse = None
+        await asyncio.sleep(10)
+        assert bench.consumer.group[A] == 2
+
+
+@pytest.mark.parametrize("error", [CorruptRecordException(), RuntimeError("bad codec")])
+async def test_a_corrupt_batch_is_never_skipped_and_holds_up_its_own_partition_only(
+    error: Exception,
+) -> None:
+    bench = Bench()
+    bench.consumer.unreadable = {(A, 2): error}
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(A, *range(4))
+        await bench.consumer.assign(A, B)
+        await asyncio.sleep(100)
+        bench.consumer.append(B, 0)
+        await asyncio.sleep(0.2)
+        assert bench.handler.finished == [(0, 0), (0, 1), (1, 0)]
+        assert not bench.producer.stored
+        assert 15 < bench.count("unreadable_batches_total", topic="t") < 25
+        bench.consumer.unreadable.clear()
+        await asyncio.sleep(10)
+        assert bench.consumer.group == {A: 4, B: 1}
+
+
 # The end.
+
+
+async def test_the_end_of_the_background_fetching_ends_the_controller() -> None:
+    bench = Bench()
+    run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
+    await soon()
+    await bench.consumer.assign(A)
+    bench.consumer.fetching_ended.set_exception(KafkaError("data retrieval"))
+    with pytest.raises(KafkaError, match="data retrieval"):
+        await run
+    assert bench.consumer.closed
+
+
+async def test_when_every_poll_fails_for_a_minute_the_controller_gives_up() -> None:
+    bench = Bench()
+    run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
+    await soon()
+    bench.consumer.group[A] = 0
+    await bench.consumer.assign(A)
+    bench.consumer.errors = [GroupAuthorizationFailedError("group")] * 5
+    await asyncio.sleep(50)
+    assert not bench.consumer.errors
+    bench.consumer.errors = [GroupAuthorizationFailedError("group")] * 50
+    await asyncio.sleep(50)
+    assert not run.done()
+    with pytest.raises(GroupAuthorizationFailedError):
+        await run
+    assert 110 < asyncio.get_running_loop().time() < 120
+
+
+async def test_the_last_commit_may_take_what_is_left_of_the_drain() -> None:
+    bench = Bench(drain_timeout_seconds=25.0)
+    bench.handler.seconds = lambda _: 5.0
+
+    async def slowly() -> None:
+        await asyncio.sleep(4.0)
+
+    bench.consumer.refuse_commit = slowly
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+    assert bench.consumer.group[A] == 1
+
+
+async def test_a_commit_that_is_never_answered_does_not_outlast_the_drain() -> None:
+    bench = Bench(drain_timeout_seconds=25.0)
+    bench.consumer.refuse_commit = asyncio.Event().wait  # type: ignore[assignment]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await soon()
+        await bench.consumer.revoke()
+        assert 20 < asyncio.get_running_loop().time() < 25
+
+
+async def test_a_member_that_cannot_stop_in_a_rebalance_leaves_the_group_first() -> None:
+    bench = Bench()
+    released = asyncio.Event()
+    sent: list[tuple[int, object]] = []
+
+    async def send(node: int, request: object) -> None:
+        sent.append((node, request))
+        released.set()
+
+    bench.consumer.hold_stop = released
+    bench.consumer._coordinator = SimpleNamespace(
+        member_id="m", coordinator_id=1, group_id="group", _group_instance_id=None
+    )
+    bench.consumer._client = SimpleNamespace(send=send)
+    async with bench.running():
+        await asyncio.sleep(1)
+    assert [node for node, _ in sent] == [1]
+    assert asyncio.get_running_loop().time() < 2.5
 
 
 async def test_a_stop_drains_commits_and_delivers_nothing_twice() -> None:

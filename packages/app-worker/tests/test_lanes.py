@@ -95,3 +95,10 @@ def test_only_the_lane_of_the_present_assignment_is_alive() -> None:
     assert lanes.get(A) is new
     lanes.drop([new])
     assert list(lanes) == []
+
+
+def test_a_record_weighs_as_much_as_all_that_came_with_it() -> None:
+    origin = Origin("t", 0, 0)
+    assert Record("t", 0, 0, None, None, (), 0, origin).size == 0
+    record = Record("t", 0, 0, b"k", b"vv", (("name", b"123"), ("null", None)), 0, origin)
+    assert record.size == 14

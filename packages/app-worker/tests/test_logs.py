@@ -162,6 +162,12 @@ def test_the_filter_forgets_what_has_been_silent_for_long() -> None:
     assert len(gate._seen) < 100
 
 
+def test_each_line_names_its_worker(lines: io.StringIO) -> None:
+    configure_logging(worker=3, stream=lines)
+    logging.getLogger("app_worker").info("seen")
+    assert json.loads(lines.getvalue())["worker"] == 3
+
+
 def test_everything_goes_to_the_stream_as_json(lines: io.StringIO) -> None:
     configure_logging("debug", quiet=("chatty",), stream=lines)
     logging.getLogger("app_worker").debug("seen")

@@ -61,10 +61,11 @@ def message(value: bytes | None = b"v", **changes: Any) -> ConsumerRecord[bytes,
     return ConsumerRecord(**(fields | {"value": value} | changes))
 
 
-@given(records, parks, st.integers(0, 2**60), st.integers(1, 10**6))
+@given(records, parks, st.integers(0, 2**52), st.integers(1, 6))
 def test_what_was_parked_comes_back(record: Record, park: Park, now_ms: int, seconds: int) -> None:
     written = parked_headers(record, park, now_ms, float(seconds))
-    read = unpark(message(record.value, key=record.key, headers=tuple(written)))
+    stored = {"key": record.key, "headers": tuple(written), "timestamp": now_ms}
+    read = unpark(message(record.value, **stored))
     assert read == Record(
         topic="t.retry.5s",
         partition=3,
@@ -114,6 +115,7 @@ def test_a_missing_header_is_named(missing: int) -> None:
         ("worker-attempts", b"-1"),
         ("worker-attempts", None),
         ("worker-not-before", b"1.5"),
+        ("worker-not-before", b"%d" % (2**53 + 1)),
         ("worker-origin", b"t:0"),
         ("worker-origin", b":0:1"),
         ("worker-origin", b"t:x:1"),
@@ -157,3 +159,13 @@ def test_a_long_detail_is_cut() -> None:
     record = Record("t", 1, 2, b"k", b"v", (), 7, Origin("t", 1, 2))
     written = dict(dead_letter_headers(record, DeadLetter(None, 1, "gone", "x" * 9_999), 0))
     assert written["worker-detail"] == b"x" * MAX_DETAIL
+
+
+@pytest.mark.parametrize(
+    ("topic", "latest"),
+    [("t.retry.5s", 7_000), ("t.retry.1h", 4_321_000), ("elsewhere", 2_592_001_000)],
+)
+def test_no_record_waits_much_longer_than_the_delay_of_its_topic(topic: str, latest: int) -> None:
+    headers = {**dict(GOOD), "worker-not-before": b"%d" % 2**53}
+    read = unpark(message(topic=topic, headers=tuple(headers.items()), timestamp=1_000))
+    assert read.not_before_ms == latest

@@ -50,12 +50,14 @@ class OneProducer:
 
     def create_batch(self) -> BatchBuilder:
         return BatchBuilder(
-            1, 0, is_transactional=False, key_serializer=None, value_serializer=None
+            1_000_000, 2, is_transactional=False, key_serializer=None, value_serializer=None
         )
 
     async def send_batch(
         self, batch: BatchBuilder, topic: str, *, partition: int
     ) -> asyncio.Future[object]:
+        joined = batch.append(timestamp=None, key=None, value=b"of another") is not None
+        assert not joined
         return self._answer(f"{topic}-{partition} {batch.record_count()}")
 
     def _answer(self, topic: str) -> asyncio.Future[object]:

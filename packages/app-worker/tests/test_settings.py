@@ -95,8 +95,25 @@ def test_a_wrong_assignor_lists_the_known_ones() -> None:
             {"WORKER_HANDLER_TIMEOUT_SECONDS": "25"},
             [
                 "WORKER_DRAIN_TIMEOUT_SECONDS is 25, but must be longer than "
-                "WORKER_HANDLER_TIMEOUT_SECONDS (25)."
+                "WORKER_HANDLER_TIMEOUT_SECONDS (25) by more than 2 s"
             ],
+        ),
+        (
+            {"WORKER_HANDLER_TIMEOUT_SECONDS": "23"},
+            ["WORKER_DRAIN_TIMEOUT_SECONDS is 25, but must be longer than"],
+        ),
+        ({"KAFKA_BOOTSTRAP_SERVERS": " , "}, ["KAFKA_BOOTSTRAP_SERVERS is ' , ', but must be h"]),
+        ({"KAFKA_REQUEST_TIMEOUT_MS": "400"}, ["KAFKA_REQUEST_TIMEOUT_MS is '400', but must be a"]),
+        (
+            {"KAFKA_REBALANCE_TIMEOUT_MS": "1"},
+            [
+                "KAFKA_REBALANCE_TIMEOUT_MS is 1, but must be longer than "
+                "WORKER_DRAIN_TIMEOUT_SECONDS (in ms: 25000) and KAFKA_HEARTBEAT_INTERVAL_MS (3000)"
+            ],
+        ),
+        (
+            {"KAFKA_REBALANCE_TIMEOUT_MS": "27000"},
+            ["KAFKA_REBALANCE_TIMEOUT_MS is 27000, but must be longer than"],
         ),
         (
             {"WORKER_DRAIN_TIMEOUT_SECONDS": "60"},

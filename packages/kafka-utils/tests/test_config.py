@@ -129,7 +129,7 @@ def test_a_consumer_refuses(changes: dict[str, Any], field: str, sentence: str) 
     "changes",
     [
         {"heartbeat_interval_ms": 20_000},
-        {"revoke_timeout_ms": 59_999},
+        {"revoke_timeout_ms": 56_999},
         {"max_poll_interval_ms": 30_001},
         {"session_timeout_ms": 1_000_000_000},
         {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 2_000},

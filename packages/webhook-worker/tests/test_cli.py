@@ -54,6 +54,10 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ["send", "--type", "t"],
         ["send", "--customer", "c", "--type", "t", "--rate", "-1"],
         ["send", "--customer", "c", "--type", "t", "--data", "{}", "--data-file", "f"],
+        ["send", "--customer", "\udcff", "--type", "t"],
+        ["send", "--customer", "c", "--type", "\udcff"],
+        ["send", "--customer", "c", "--type", "t", "--data", '"\udcff"'],
+        ["send", "--customer", "c", "--type", "t", "--id", "\udcff"],
     ],
 )
 def test_wrong_arguments_end_with_2(argv: list[str]) -> None:
@@ -203,6 +207,74 @@ def test_data_that_is_no_json_is_refused_before_anything_is_sent(
     assert capsys.readouterr().err.startswith("webhook-worker send: --data is no JSON")
     assert main([*argv, "--data-file", str(tmp_path / "missing")], LEAST) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 100_000, "is no JSON: values are nested too deeply"),
+        (b'"\xff"', "is not UTF-8"),
+        (b"1 2", "is no JSON: something follows the value at character 3"),
+        (b"", "is no JSON: Expecting value at character 1"),
+    ],
+)
+def test_a_file_of_data_that_is_no_json_is_refused_with_a_sentence(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "data.json"
+    file.write_bytes(content)
+    argv = ["send", "--customer", "c", "--type", "t", "--data-file", str(file)]
+    assert main(argv, LEAST) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"webhook-worker send: {file} {said}")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--id", "a.b"], "bad_id: id must be a string of 1 to 256 of A-Z a-z 0-9 _ -"),
+        (["--type", "a\nb"], "bad_shape: type must be a string of 1 to 256 characters"),
+        (["--customer", ""], "bad_shape: customer_id must be a string of 1 to 256 characters"),
+        (["--data", '"' + "x" * 999 + '"'], "too_large: 1"),
+    ],
+)
+def test_what_the_worker_would_dead_letter_is_sent_by_force_only(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = LEAST | {"KAFKA_REQUEST_TIMEOUT_MS": "1000", "WEBHOOK_MAX_EVENT_BYTES": "1000"}
+    argv = ["send", "--customer", "c", "--type", "t", *arguments]
+    assert main(argv, environ) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(
+        f"webhook-worker send: the worker would make this event a dead letter, {said}"
+    )
+    assert err.endswith("; --force sends it nevertheless\n")
+    assert main([*argv, "--force"], environ) == 1
+    assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_data_that_is_no_json_can_be_forced_too(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["send", "--customer", "c", "--type", "t", "--data", "{", "--force"]
+    assert main(argv, LEAST | {"KAFKA_REQUEST_TIMEOUT_MS": "1000"}) == 1
+    assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_a_path_of_endpoints_with_a_nul_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run"], LEAST | {"WEBHOOK_ENDPOINTS": "file:///etc/a%00b.yaml"}) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("WEBHOOK_ENDPOINTS is ")
+    assert len(err.splitlines()) == 1
+
+
+def test_what_cannot_be_encoded_is_printed_escaped(endpoints: Path) -> None:
+    strange = endpoints.with_name("endpoints.json")
+    strange.write_text('{"endpoints": [], "\\ud800": 1}')
+    command = [sys.executable, "-m", "webhook_worker", "endpoints", "check", str(strange)]
+    environ = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    ended = subprocess.run(command, capture_output=True, env=environ, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert b":1: \\ud800: is not known" in ended.stdout
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, endpoints: Path) -> None:

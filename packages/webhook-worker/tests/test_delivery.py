@@ -204,6 +204,21 @@ async def test_a_broken_entry_holds_up_only_its_own_deliveries() -> None:
     ]
 
 
+@pytest.mark.parametrize("known", [(), (endpoint("a"),), (endpoint("a"), endpoint("b"))])
+async def test_what_is_due_to_an_entry_without_an_id_is_a_dead_letter_beside_the_others(
+    known: Sequence[Endpoint],
+) -> None:
+    nameless = BrokenEndpoint(None, "acme", frozenset({"order.paid"}), enabled=True)
+    way = Way(*known, broken=[nameless, nameless])
+    detail = "an entry of the customer has no id of its own, so nothing can wait for its repair"
+    assert await way.outcomes(record(attempts=0)) == [
+        *(Done(each.id) for each in known),
+        DeadLetter(None, 0, "endpoint_invalid", detail),
+    ]
+    assert way.counted("webhook_events_total", result="matched") == 1
+    assert await way.outcomes(record(type="other")) == [Done(each.id) for each in known]
+
+
 async def test_a_record_that_was_parked_as_a_whole_is_delivered_to_all() -> None:
     way = Way(endpoint("a"), endpoint("b"), answers={"b": Answered(500)})
     assert await way.outcomes(record(attempts=1)) == [

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
@@ -171,15 +172,28 @@ async def test_no_sockets_left_is_our_own_fault(monkeypatch: pytest.MonkeyPatch)
 async def test_what_the_resolver_says_is_told(
     monkeypatch: pytest.MonkeyPatch, code: int, expected: Failed
 ) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> object:
+    def getaddrinfo(*_: object, **__: object) -> object:
         raise socket.gaierror(code, "said by the resolver")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert await attempt("http://missing.example:8080/") == expected
 
 
-async def test_the_systems_resolver_gives_addresses_once_each() -> None:
-    assert await dialer_module.resolve_by_system("127.0.0.1", 80) == [ip_address("127.0.0.1")]
+async def test_a_resolver_without_a_free_thread_is_our_own_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(30) and [])
+    monkeypatch.setattr(dialer_module, "MOST_LOOKUPS", 1)
+    sender = Sender(OPEN, ConnectionLimits(), 0.6)
+    async with sender:
+        requests = [
+            Request(parse_url(f"http://{name}.example/"), (), b"{}") for name in ("hanging", "next")
+        ]
+        hanging, waiting = await asyncio.gather(*map(sender.attempt, requests))
+    ended.set()
+    assert hanging == Failed("timeout", "no answer within 0.6 s")
+    assert waiting == Failed("dns", "all 1 threads of our resolver are busy", ours=True)
 
 
 async def test_a_resolver_that_hangs_is_under_the_deadline() -> None:

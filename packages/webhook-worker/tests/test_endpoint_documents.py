@@ -225,6 +225,14 @@ def test_a_number_of_too_many_digits_is_one_entrys_mistake() -> None:
     assert [problem.field for problem in snapshot.problems] == ["limits.concurrency"]
 
 
+@pytest.mark.parametrize(
+    "rate", [":".join(["1"] * 200) + ".0", "!!int ''", "!!float ''", "!!int '_'", "!!int '0b'"]
+)
+def test_a_number_that_cannot_be_converted_is_one_entrys_mistake(rate: str) -> None:
+    (problem,) = loaded("endpoints:\n" + entry("a", f"limits: {{rate: {rate}}}")).problems
+    assert problem.field == "limits.rate"
+
+
 def test_a_repeated_field_is_a_mistake_of_its_entry() -> None:
     text = "endpoints:\n" + entry("a", "url: https://b.example/") + entry("b")
     assert problems_of(text) == ["line 6, endpoint a, url stands there more than once"]
@@ -247,13 +255,45 @@ def test_of_two_entries_with_one_id_the_first_counts() -> None:
     ]
     assert snapshot.knows_customer("two")
     assert snapshot.endpoints_for("two", "t") == ()
-    assert snapshot.broken_for("two", "t") == ()
+    assert snapshot.broken_for("two", "t") == (None,)
+    assert len(snapshot.broken) == 1
     assert not snapshot.is_broken("a")
 
 
 def test_two_entries_with_one_id_are_seen_on_one_line_too() -> None:
     one = f"{{id: a, customer_id: c, url: 'https://a.example', secrets: [{KEY}]}}"
     assert len(problems_of(f"endpoints: [{one}, {one}]")) == 1
+
+
+def test_entries_without_a_usable_id_are_known_as_far_as_they_can_be_read() -> None:
+    snapshot = loaded(
+        "endpoints:\n"
+        + entry("a b")
+        + entry("a b", "event_types: [t.x]", customer="some")
+        + entry("a b", "enabled: false", customer="no-more")
+        + entry("ok", customer="acme")
+        + entry("ok", "event_types: [t.x]", customer="repeated")
+        + entry("ok", "enabled: false", customer="repeated-off")
+        + "- 7\n"
+        + "- {customer_id: missing}\n"
+    )
+    assert len(snapshot.broken) == 7
+    assert snapshot.broken_for("acme", "t") == (None,)
+    assert snapshot.broken_for("some", "t.x") == (None,)
+    assert snapshot.broken_for("some", "t") == ()
+    assert snapshot.broken_for("no-more", "t") == ()
+    assert snapshot.broken_for("repeated", "t.x") == (None,)
+    assert snapshot.broken_for("repeated", "t") == ()
+    assert snapshot.broken_for("repeated-off", "t") == ()
+    assert snapshot.broken_for("missing", "t") == (None,)
+    customers = ("acme", "some", "no-more", "repeated", "repeated-off", "missing")
+    assert all(map(snapshot.knows_customer, customers))
+    assert not snapshot.is_broken("ok")
+
+
+def test_several_entries_without_an_id_are_named_once() -> None:
+    snapshot = loaded("endpoints:\n" + entry("a b") + entry("") + entry("c", "ordered: 1"))
+    assert snapshot.broken_for("acme", "t") == ("c", None)
 
 
 def test_lookup_by_customer_and_type() -> None:

@@ -36,7 +36,11 @@ def report(registry: CollectorRegistry) -> EndpointReport:
 
 SNAPSHOT = Snapshot(
     [endpoint("a"), endpoint("b", enabled=False), endpoint("c")],
-    [BrokenEndpoint("d", "acme", None, enabled=True)],
+    [
+        BrokenEndpoint("d", "acme", None, enabled=True),
+        BrokenEndpoint(None, "acme", None, enabled=True),
+        BrokenEndpoint(None, None, None, enabled=True),
+    ],
     [EndpointProblem(7, "url", "must begin with https:// or http://", "d")],
 )
 
@@ -49,7 +53,7 @@ def test_endpoints_are_counted_by_state(
         state: registry.get_sample_value("webhook_endpoints", {"state": state})
         for state in ("enabled", "disabled", "invalid")
     }
-    assert counts == {"enabled": 2, "disabled": 1, "invalid": 1}
+    assert counts == {"enabled": 2, "disabled": 1, "invalid": 3}
 
 
 def test_each_problem_is_logged_with_its_line_and_field(

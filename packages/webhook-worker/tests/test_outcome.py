@@ -19,11 +19,39 @@ def test_2xx_is_delivered(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", [101, 199, 300, 301, 302, 304, 307, 400, 401, 404, 409, 429, 500, 503, 599, 999]
+    "status", [101, 199, 300, 301, 302, 304, 307, 400, 401, 404, 409, 429, 500, 503, 599]
 )
 def test_every_other_status_is_parked(status: int) -> None:
     outcome = outcome_of(Answered(status), "e", 1, SCHEDULE)
     assert outcome == Park("e", 1, "5s", "status", f"status {status}")
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"upstream failed", "status 500: upstream failed"),
+        (b"", "status 500"),
+        (b"\0\x1b \r\n", "status 500"),
+        (b"a\r\n\tb\x1b[31mc", "status 500: a b [31mc"),
+        ("gestört ✓".encode(), "status 500: gestört ✓"),
+        (b"\xff\xfe", "status 500: \ufffd\ufffd"),
+        (b"\xe2\x80\xae\xc2\x85x", "status 500: x"),
+        (b"x" * 1024, "status 500: " + "x" * 200),
+    ],
+)
+def test_the_detail_has_the_answers_start_with_nothing_unprintable(
+    body: bytes, detail: str
+) -> None:
+    outcome = outcome_of(Answered(500, None, body), "e", 1, SCHEDULE)
+    assert outcome == Park("e", 1, "5s", "status", detail)
+
+
+@given(st.binary(max_size=1024))
+def test_any_answer_makes_a_detail_of_one_printable_line(body: bytes) -> None:
+    outcome = outcome_of(Answered(410, None, body), "e", 1, SCHEDULE)
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail.isprintable()
+    assert len(outcome.detail) <= 212
 
 
 def test_410_is_given_up_at_once() -> None:

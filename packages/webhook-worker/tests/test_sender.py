@@ -6,14 +6,17 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+import httpx
 import pytest
 
+from webhook_worker import transport
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.request import Request
 from webhook_worker.sender import MOST_BODY_BYTES, Sender
+from webhook_worker.stream import MOST_ANSWER_BYTES, MOST_READ_BYTES, Stream
 from webhook_worker.transport import ConnectionLimits
 from webhook_worker.url import parse_url
 
@@ -142,6 +145,62 @@ async def test_the_request_arrives_as_it_was_built() -> None:
     assert body == b'{"data":1}'
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 103 \r\n\r\n" * 10_000,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+    ],
+)
+async def test_a_head_without_an_end_is_a_protocol_failure(raw: bytes) -> None:
+    came_back = await attempt_at(answering(raw))
+    assert came_back == Failed("protocol", "the answer's head has no end within 65536 bytes")
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"1\r\na\r\n", b"1;" + b"x" * 8000 + b"\r\na\r\n"], ids=["tiny", "extension"]
+)
+async def test_a_body_of_little_in_many_bytes_is_cut_off_and_its_connection_closed(
+    chunk: bytes,
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = head + chunk * (200_000 // len(chunk)) + b"0\r\n\r\n"
+    async with receiver(answering(raw)) as target, sender() as ours:
+        for _ in range(2):
+            came_back = await ours.attempt(request_to(target))
+            assert isinstance(came_back, Answered)
+            assert came_back.status == 200
+            assert len(came_back.body_start) < 20_000
+    assert target.connections == 2
+
+
+async def test_every_answer_on_a_connection_has_the_bound_anew() -> None:
+    raw = plain("200 OK", b"x" * 10_000)
+    async with receiver(answering(raw)) as target, sender() as ours:
+        for _ in range(10):
+            assert await ours.attempt(request_to(target)) == Answered(200, None, b"x" * 1024)
+    assert target.connections == 1
+
+
+async def test_the_loop_turns_while_a_long_answer_is_read() -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    stream = Stream()
+    stream.begin_answer()
+    stream.data_received(b"x" * MOST_ANSWER_BYTES)
+    turning = asyncio.create_task(turn())
+    while stream.bytes_left:
+        assert len(await stream.read(65536)) <= MOST_READ_BYTES
+    turning.cancel()
+    assert turns >= MOST_ANSWER_BYTES // MOST_READ_BYTES - 1
+
+
 @pytest.mark.parametrize("status", [200, 204, 301, 307, 404, 410, 500])
 async def test_every_status_is_an_answer(status: int) -> None:
     came_back = await attempt_at(answering(plain(f"{status} Said")))
@@ -206,6 +265,22 @@ async def test_one_deadline_covers_head_and_body(before_silence: bytes, detail: 
     assert came_back == Failed("timeout", detail)
 
 
+@pytest.mark.parametrize("status", [302, 410, 500])
+async def test_outside_of_2xx_the_status_decides_though_its_body_never_comes_whole(
+    status: int,
+) -> None:
+    raw = f"HTTP/1.1 {status} Said\r\nContent-Length: 9\r\nRetry-After: 7\r\n\r\nhalf".encode()
+    expected = Answered(status, 7.0, b"half")
+    assert await attempt_at(answering(raw), attempt_timeout=SHORT) == expected
+    assert await attempt_at(answering_then_closing(raw)) == expected
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_a_status_that_http_does_not_have_is_a_protocol_failure(status: int) -> None:
+    came_back = await attempt_at(answering(plain(f"{status} Said")))
+    assert came_back == Failed("protocol", f"status {status} is none that HTTP has")
+
+
 async def test_bytes_that_drip_do_not_stretch_the_deadline() -> None:
     async def script(exchange: Exchange) -> None:
         while True:
@@ -223,7 +298,6 @@ async def test_bytes_that_drip_do_not_stretch_the_deadline() -> None:
         b"HTTP/1.1 huge OK\r\n\r\n",
         b"HTTP/1.1 000 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
@@ -307,6 +381,25 @@ async def test_a_stale_connection_is_replaced_once_without_a_failure() -> None:
     assert len(target.requests) == 3
 
 
+async def test_a_kept_connection_that_breaks_late_is_not_stale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "STALE_SECONDS", 0.05)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await exchange.answer(plain("200 OK"))
+        else:
+            await asyncio.sleep(0.2)
+            exchange.reset()
+
+    async with receiver(script) as target, sender() as ours:
+        assert await ours.attempt(request_to(target)) == Answered(200)
+        came_back = await ours.attempt(request_to(target))
+    assert came_back == Failed("reset", "the connection was reset before the answer's end")
+    assert len(target.requests) == 2
+
+
 async def test_a_fresh_connection_that_breaks_is_not_tried_again() -> None:
     async def script(exchange: Exchange) -> None:
         exchange.reset()
@@ -364,3 +457,32 @@ async def test_a_hundred_requests_at_once_use_a_hundred_connections_and_keep_the
             assert set(answers) == {Answered(200)}
     assert target.connections <= 100
     assert len(target.requests) == 200
+
+
+@pytest.mark.parametrize("host", ["xn--ls8h.la", "xn--a.com", "xn--99999999.com"])
+async def test_a_name_that_no_idna_library_can_decode_is_sent_to(host: str) -> None:
+    async def resolve(_host: str, _port: int) -> list[IPv4Address | IPv6Address]:
+        return [ip_address("127.0.0.1")]
+
+    async with receiver(answering(plain("200 OK"))) as target:
+        url = parse_url(f"http://{host}:{target.port}/")
+        async with Sender(LOOPBACK, ConnectionLimits(), 10.0, resolve=resolve) as ours:
+            assert await ours.attempt(Request(url, HEADERS, b"{}")) == Answered(200)
+    lines = target.requests[0].lower().split(b"\r\n")
+    assert lines[1] == f"host: {host}:{target.port}".encode()
+
+
+async def test_a_fault_of_our_own_is_an_outcome_and_an_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Faulty(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise LookupError("with a payload")
+
+    async with Sender(LOOPBACK, ConnectionLimits(), 10.0, transport=Faulty()) as ours:
+        came_back = await ours.attempt(Request(parse_url("http://127.0.0.1/"), HEADERS, b"{}"))
+    assert came_back == Failed("internal", "LookupError", ours=True)
+    (line,) = caplog.records
+    assert line.levelname == "ERROR"
+    assert line.exc_info is not None
+    assert line.exc_info[0] is LookupError

@@ -79,6 +79,8 @@ def test_every_variable_can_be_set() -> None:
         ("WEBHOOK_TOPIC", "x" * 240),
         ("WEBHOOK_TOPIC", ".."),
         ("WEBHOOK_ENDPOINTS", "file://elsewhere/e.yaml"),
+        ("WEBHOOK_ENDPOINTS", "file:///etc/e%00.yaml"),
+        ("WEBHOOK_ENDPOINTS", "file://[/e.yaml"),
         ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "0"),
         ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "20"),
         ("WEBHOOK_ATTEMPT_TIMEOUT_SECONDS", "soon"),
@@ -97,6 +99,8 @@ def test_every_variable_can_be_set() -> None:
         ("WEBHOOK_SCHEMES", ","),
         ("WEBHOOK_EGRESS_ALLOW", "10.1.2.3/8"),
         ("WEBHOOK_EGRESS_ALLOW", "intranet"),
+        ("WEBHOOK_EGRESS_ALLOW", "::ffff:10.0.0.0/104"),
+        ("WEBHOOK_EGRESS_ALLOW", "64:ff9b::a00:0/104"),
         ("WEBHOOK_MAX_EVENT_BYTES", "1000001"),
     ],
 )
@@ -107,6 +111,11 @@ def test_a_wrong_value_is_one_sentence_with_name_value_and_what_is_allowed(
     assert problem.startswith(f"{name} is ")
     assert value[:100] in problem
     assert "must be" in problem
+
+
+def test_an_ipv4_network_in_an_ipv6_form_is_refused_with_its_plain_form() -> None:
+    (problem,) = refused(WEBHOOK_EGRESS_ALLOW="fd00::/64,::ffff:10.0.0.0/104")
+    assert "(write ::ffff:a00:0/104 as 10.0.0.0/8: it is judged as that)" in problem
 
 
 def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:

@@ -24,6 +24,7 @@ from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.record import Record
 from app_worker.starter import Starter
+from kafka_utils.aiokafka_internals import fetch_failure, leave_group
 
 LONGEST_MARGIN_SECONDS = 2.0
 """Kept back from a drain for its commit and for leaving the group, a fifth of it at most."""
@@ -39,10 +40,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """What to consume: topics by name, or every topic that a regular expression matches."""
+    """What to consume.
 
-    topics: tuple[str, ...] = ()
-    pattern: str | None = None
+    Topics are named, never matched by a pattern: when aiokafka finds a new topic that matches, it
+    drops the assignment before it calls the listener, so work in flight could not be committed.
+    """
+
+    topics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,7 @@ class Controller:
             consumer,
             self._lanes,
             self._positions,
+            metrics,
             read,
             self._starter.offer,
             now,
@@ -126,15 +131,17 @@ class Controller:
 
     async def run(self, subscription: Subscription) -> None:
         """Consume until ``stop``; whatever fails for good is raised, after a drain."""
-        self._consumer.subscribe(
-            topics=subscription.topics, pattern=subscription.pattern, listener=_Listener(self)
-        )
+        self._consumer.subscribe(topics=subscription.topics, listener=_Listener(self))
         fetching = asyncio.create_task(self._fetching.run())
         committing = asyncio.create_task(self._commits.run())
         observing = asyncio.create_task(self._observe())
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
         tasks = (fetching, committing, observing, stopping)
-        ends: set[asyncio.Future[Any]] = {*tasks, self._starter.crashed}
+        ends: set[asyncio.Future[Any]] = {
+            *tasks,
+            self._starter.crashed,
+            fetch_failure(self._consumer),
+        }
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             self._stopping.set()
@@ -149,15 +156,32 @@ class Controller:
 
     async def _end(self, committing: asyncio.Task[None]) -> None:
         lanes = list(self._lanes)
+        until = self._until_committed()
         await self._drain(lanes)
         await _cancel(committing)
-        await self._commit_and_drop(lanes)
+        await self._commit_and_drop(lanes, until)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self._consumer.stop()
+                await self._leave()
         except (KafkaError, OSError) as error:
             detail = {"group": self._name, "error": f"{type(error).__name__}: {error}"}
             _log.warning("the group was not left in order", extra=detail)
+
+    async def _leave(self) -> None:
+        stopping = asyncio.ensure_future(self._consumer.stop())
+        try:
+            stopped, _ = await asyncio.wait({stopping}, timeout=LEAVE_SECONDS / 3)
+            if not stopped:
+                # It waits in a rebalance. A member that is no more in the group need not.
+                await leave_group(self._consumer)
+            await stopping
+        finally:
+            stopping.cancel()
+
+    def _until_committed(self) -> float:
+        """When, on the loop's clock, a drain that begins now must have committed."""
+        seconds = self._settings.drain_timeout_seconds - self._settings.drain_margin_seconds / 2
+        return asyncio.get_running_loop().time() + seconds
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are ours from now on."""
@@ -175,10 +199,11 @@ class Controller:
         if not lanes:
             return
         self._metrics.rebalances.labels(self._name, "revoked").inc()
+        until = self._until_committed()
         try:
             await self._drain(lanes)
         finally:
-            await self._commit_and_drop(lanes)
+            await self._commit_and_drop(lanes, until)
 
     async def _drain(self, lanes: Collection[Lane]) -> None:
         for lane in lanes:
@@ -198,9 +223,10 @@ class Controller:
                 task.cancel()
             await asyncio.wait(late, timeout=margin / 4)
 
-    async def _commit_and_drop(self, lanes: Collection[Lane]) -> None:
+    async def _commit_and_drop(self, lanes: Collection[Lane], until: float) -> None:
+        left = until - asyncio.get_running_loop().time()
         try:
-            await self._commits.flush(self._settings.drain_margin_seconds / 2)
+            await self._commits.flush(max(self._settings.drain_margin_seconds / 2, left))
         finally:
             self._commits.drop(lanes)
             for lane in lanes:

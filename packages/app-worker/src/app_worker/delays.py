@@ -1,6 +1,7 @@
 """The schedule of delays between attempts, and the delay topics that follow from it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -51,6 +52,10 @@ class DelaySchedule:
     def topics(self) -> tuple[str, ...]:
         """The delay topics of this schedule, each once, in its order."""
         return tuple(dict.fromkeys(map(self.topic_for, self.delays)))
+
+    def among(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """The delay topics among ``topics``, sorted, also of delays no longer in the schedule."""
+        return tuple(sorted(topic for topic in topics if re.fullmatch(self.pattern, topic)))
 
     def seconds(self, delay: str) -> float:
         """Seconds that ``delay`` lasts. Raises ValueError if it is not one of the schedule."""

@@ -4,22 +4,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from time import perf_counter
-from traceback import walk_tb
 
 from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park
 from app_worker.lanes import Arrival
+from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
 from app_worker.record import Record
-
-MAX_FRAMES = 8
-"""Frames of a handler's exception that are kept, the innermost ones."""
 
 _log = logging.getLogger(__name__)
 
 
 class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a value for the log
-    """The handler returned what is no sequence of outcomes, or a delay that does not exist."""
+    """The handler returned what is no sequence of outcomes, or an outcome that cannot be stored."""
 
 
 class Execution:
@@ -41,10 +38,8 @@ class Execution:
         If this is cancelled the record is not complete.
         """
         record = arrival.record
-        if arrival.defect is not None:
-            outcomes: Sequence[Outcome] = [
-                DeadLetter(None, record.attempts, "bad_parked_record", arrival.defect)
-            ]
+        if arrival.unfit is not None:
+            outcomes: Sequence[Outcome] = [arrival.unfit]
         else:
             outcomes = await self._outcomes(record)
         await self._store(record, outcomes)
@@ -62,7 +57,7 @@ class Execution:
             return [self._after_error(record, "CancelledError", "")]
         except Exception as error:
             name = "timeout" if time_limit.expired() else type(error).__name__
-            where = str(error) if isinstance(error, HandlerFault) else frames(error)
+            where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
             return [self._after_error(record, name, where)]
         finally:
             self._seconds.observe(perf_counter() - began)
@@ -75,6 +70,8 @@ class Execution:
                 raise HandlerFault(f"it returned {type(outcome).__name__} as an outcome")
             if isinstance(outcome, Park) and outcome.delay not in self._parking.schedule.delays:
                 raise HandlerFault("it parked with a delay that is not in the schedule")
+            if isinstance(outcome, Park | DeadLetter):
+                _check_storable(outcome)
         return outcomes
 
     def _after_error(self, record: Record, name: str, where: str) -> Outcome:
@@ -110,7 +107,19 @@ class Execution:
         self._done.inc(len(outcomes) - len(to_store))
 
 
-def frames(error: BaseException) -> str:
-    """Where it was raised, as file:line of the innermost frames: no values, no message."""
-    stack = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
-    return " < ".join(f"{file}:{line}" for file, line in reversed(stack[-MAX_FRAMES:]))
+def _check_storable(outcome: Park | DeadLetter) -> None:
+    """Raise HandlerFault unless everything in it can be written into headers."""
+    kind = type(outcome).__name__
+    texts = {"reason": outcome.reason, "detail": outcome.detail}
+    if outcome.delivery is not None:
+        texts["delivery"] = outcome.delivery
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise HandlerFault(f"the {name} of its {kind} is {type(text).__name__}, not str")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise HandlerFault(f"the {name} of its {kind} cannot be written as UTF-8") from None
+    attempts: object = outcome.attempts
+    if not isinstance(attempts, int) or attempts < 0:
+        raise HandlerFault(f"the attempts of its {kind} are no whole number from 0")

@@ -3,20 +3,25 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
+    CorruptRecordException,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    UnsupportedCodecError,
 )
 
+from app_worker.handler import DeadLetter
 from app_worker.lanes import Arrival, Lane, Lanes
+from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import KafkaRecord, NotParkedError, fresh
 from app_worker.positions import Positions
-from app_worker.record import Record
+from app_worker.record import Origin, Record
 
 NOWHERE = TopicPartition("", -1)
 """Asked for when no lane has room: aiokafka takes no partition at all to mean all of them."""
@@ -32,10 +37,44 @@ the other, the longer the less there is to do."""
 WITHOUT_ROOM_SECONDS = 1.0
 """Between two polls that ask for nothing; room made in between ends the pause."""
 
+SUSPICION_SECONDS = 5.0
+"""How long lanes are polled alone after one of them met something unreadable."""
+
+ASIDE_SECONDS = 5.0
+"""Between two reads of a partition whose next batch is corrupt: it may be whole on another broker,
+and nothing of it may be skipped."""
+
+UNREADABLE = (CorruptRecordException, UnsupportedCodecError)
+"""The errors of Kafka that come from one partition's bytes, as does all that is no KafkaError."""
+
+NO_TIMESTAMP = -1
+"""Kafka's own number for it."""
+
+PATIENCE_SECONDS = 60.0
+"""How long every poll may fail. Then the group has dropped this member in any case, and a process
+that starts anew has better chances."""
+
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
+
+Fetched = Mapping[TopicPartition, Sequence[KafkaRecord]]
+
+
+class UnreadableError(Exception):
+    """What was fetched for a partition cannot be read; its cause says why."""
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """A lane that may have something unreadable next, and so is polled alone for a while."""
+
+    until: float
+    since: float = 0.0
+    """It is left alone before. Both are on the loop's clock."""
+    narrow: bool = False
+    """Whether it is polled for one record at a time, so that a bad one is known by its place."""
 
 
 class Fetcher(Protocol):
@@ -43,7 +82,7 @@ class Fetcher(Protocol):
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int, max_records: int
-    ) -> Mapping[TopicPartition, Sequence[KafkaRecord]]:
+    ) -> Fetched:
         """Records of these partitions; waits for some, and as long as a rebalance goes on."""
 
 
@@ -52,6 +91,9 @@ class Fetching:
 
     ``getmany`` is awaited by the loop's own task, and what it returns is in the lanes before that
     task waits again: so nothing is ever on its way while a lane is stopped or begun.
+
+    It raises what one partition has, and then loses what it had taken for others: so after
+    something unreadable each lane that was asked for is polled alone, until it is found.
     """
 
     def __init__(
@@ -59,6 +101,7 @@ class Fetching:
         fetcher: Fetcher,
         lanes: Lanes,
         positions: Positions,
+        metrics: WorkerMetrics,
         read: Callable[[KafkaRecord], Record],
         offer: Callable[[Lane], None],
         now: Callable[[], float],
@@ -69,6 +112,7 @@ class Fetching:
         self._fetcher = fetcher
         self._lanes = lanes
         self._positions = positions
+        self._unreadable = metrics.unreadable_batches
         self._read = read
         self._offer = offer
         self._now = now
@@ -77,22 +121,29 @@ class Fetching:
         self._room = room
         self._poll_seconds = SHORTEST_POLL_SECONDS
         self._failures = 0
+        self._failing_since: float | None = None
+        self._suspects: dict[Lane, Suspicion] = {}
 
     async def run(self) -> None:
         """Fetch until cancelled. Raises what the consumer cannot recover from."""
         while True:
             self._room.clear()
+            await self._fetch_suspects()
             asked = self._with_room()
             if asked:
                 await self._fetch(asked, self._timeout(asked))
             else:
                 await self._fetch([], 0.0)
-                await self._pause(self._until_next_head(WITHOUT_ROOM_SECONDS))
+                longest = LONGEST_POLL_SECONDS if self._suspects else WITHOUT_ROOM_SECONDS
+                await self._pause(self._until_next_head(longest))
 
     def _with_room(self) -> list[Lane]:
-        now_ms = self._now() * 1000
+        lanes = [lane for lane in self._lanes if lane not in self._suspects]
+        return [lane for lane in lanes if self._has_room(lane)]
+
+    def _has_room(self, lane: Lane) -> bool:
         share = self._max_buffered_bytes // max(1, len(self._lanes))
-        return [lane for lane in self._lanes if lane.has_room(share, now_ms)]
+        return lane.has_room(share, self._now() * 1000)
 
     def _timeout(self, asked: Collection[Lane]) -> float:
         now_ms = self._now() * 1000
@@ -119,10 +170,22 @@ class Fetching:
             return
 
     async def _fetch(self, asked: Collection[Lane], seconds: float) -> None:
+        try:
+            fetched = await self._poll(asked, seconds, self._max_records)
+        except UnreadableError as error:
+            self._suspect(asked, error)
+            return
+        self._hand_over(fetched)
+        longer = min(2 * self._poll_seconds, LONGEST_POLL_SECONDS)
+        self._poll_seconds = SHORTEST_POLL_SECONDS if fetched else longer
+
+    async def _poll(self, asked: Collection[Lane], seconds: float, most: int) -> Fetched:
+        """Ask once. Raises UnreadableError; of other errors only those that are for good."""
         partitions = [lane.partition for lane in asked] or [NOWHERE]
+        fetched: Fetched = {}
         try:
             fetched = await self._fetcher.getmany(
-                *partitions, timeout_ms=round(seconds * 1000), max_records=self._max_records
+                *partitions, timeout_ms=round(seconds * 1000), max_records=most
             )
         except NoOffsetForPartitionError as error:
             self._positions.no_offset(error.args[0])
@@ -131,14 +194,15 @@ class Fetching:
         except ConsumerStoppedError:
             raise
         except Exception as error:
-            await self._recover(asked, error)
-        else:
-            self._failures = 0
-            self._hand_over(fetched)
-            longer = min(2 * self._poll_seconds, LONGEST_POLL_SECONDS)
-            self._poll_seconds = SHORTEST_POLL_SECONDS if fetched else longer
+            if isinstance(error, KafkaError) and not isinstance(error, UNREADABLE):
+                await self._recover(asked, error)
+                return {}
+            self._failing_since = None
+            raise UnreadableError from error
+        self._failures, self._failing_since = 0, None
+        return fetched
 
-    def _hand_over(self, fetched: Mapping[TopicPartition, Sequence[KafkaRecord]]) -> None:
+    def _hand_over(self, fetched: Fetched) -> None:
         for partition, messages in fetched.items():
             lane = self._lanes.get(partition)
             if lane and lane.readable:
@@ -149,11 +213,16 @@ class Fetching:
         try:
             return Arrival(self._read(message))
         except NotParkedError as error:
-            return Arrival(fresh(message), str(error))
+            record = fresh(message)
+            dead = DeadLetter(None, record.attempts, "bad_parked_record", str(error))
+            return Arrival(record, dead)
 
-    async def _recover(self, asked: Collection[Lane], error: Exception) -> None:
-        if type(error) is KafkaError:
-            # So says aiokafka when its own coordination or fetching has ended.
+    async def _recover(self, asked: Collection[Lane], error: KafkaError) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+        if type(error) is KafkaError or now - self._failing_since > PATIENCE_SECONDS:
+            # A plain KafkaError says that aiokafka's coordination has ended.
             raise error
         self._failures += 1
         detail = {"error": f"{type(error).__name__}: {error}"}
@@ -162,3 +231,70 @@ class Fetching:
         self._positions.reread(asked)
         backoff = FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10)
         await asyncio.sleep(min(backoff, LONGEST_BACKOFF_SECONDS))
+
+    def _suspect(self, asked: Collection[Lane], error: UnreadableError) -> None:
+        """One of these lanes has something unreadable; which one, only its own poll can tell."""
+        _log.warning("something unreadable was fetched", extra={"error": _cause(error)})
+        # Records of other partitions that the same call had taken out of the buffers are gone.
+        self._positions.reread(asked)
+        until = asyncio.get_running_loop().time() + SUSPICION_SECONDS
+        for lane in asked:
+            self._suspects[lane] = Suspicion(until)
+
+    async def _fetch_suspects(self) -> None:
+        for lane, suspicion in list(self._suspects.items()):
+            now = asyncio.get_running_loop().time()
+            if not self._lanes.alive(lane) or now > suspicion.until:
+                del self._suspects[lane]
+            elif not self._has_room(lane):
+                suspicion.until = max(suspicion.until, now + SUSPICION_SECONDS)
+            elif now >= suspicion.since:
+                await self._fetch_alone(lane, suspicion)
+
+    async def _fetch_alone(self, lane: Lane, suspicion: Suspicion) -> None:
+        """Take what there is, without waiting."""
+        while self._has_room(lane):
+            most = 1 if suspicion.narrow else self._max_records
+            try:
+                fetched = await self._poll([lane], 0.0, most)
+            except UnreadableError as error:
+                self._judge(lane, suspicion, error)
+                return
+            if not fetched:
+                return
+            self._hand_over(fetched)
+
+    def _judge(self, lane: Lane, suspicion: Suspicion, error: UnreadableError) -> None:
+        if not (self._lanes.alive(lane) and lane.readable):
+            return
+        here, now = lane.partition, asyncio.get_running_loop().time()
+        if not suspicion.narrow:
+            suspicion.narrow, suspicion.until = True, now + SUSPICION_SECONDS
+            return
+        # aiokafka moves on only behind records that it hands over: it stands at the bad one. And it
+        # reads a batch from its start each time, so what is behind a bad record in its batch
+        # fares like it.
+        offset = self._positions.of(here)
+        detail = {"topic": here.topic, "partition": here.partition, "offset": offset}
+        detail["error"] = _cause(error)
+        if isinstance(error.__cause__, UnicodeDecodeError) and offset is not None:
+            _log.error("a record cannot be decoded and becomes a dead letter", extra=detail)
+            lane.take([_undecodable(here, offset, _cause(error))])
+            self._offer(lane)
+            self._positions.move(lane, offset + 1)
+            suspicion.until = now + SUSPICION_SECONDS
+        else:
+            _log.error("a batch cannot be read; its partition waits for it", extra=detail)
+            self._unreadable.labels(here.topic).inc()
+            suspicion.since = now + ASIDE_SECONDS
+            suspicion.until = suspicion.since + SUSPICION_SECONDS
+
+
+def _cause(error: UnreadableError) -> str:
+    return type(error.__cause__).__name__
+
+
+def _undecodable(here: TopicPartition, offset: int, error: str) -> Arrival:
+    origin = Origin(here.topic, here.partition, offset)
+    record = Record(here.topic, here.partition, offset, None, None, (), NO_TIMESTAMP, origin)
+    return Arrival(record, DeadLetter(None, 0, "undecodable", error))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
+from app_worker.handler import DeadLetter
 from app_worker.offset_tracker import OffsetTracker
 from app_worker.record import Record
 
@@ -22,10 +23,10 @@ It bounds what is delivered again after a crash behind a record that takes very 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A record as it came, and what is wrong with it if it is no record that can be handled."""
+    """A record as it came, and what becomes of it if it is no record that can be handled."""
 
     record: Record
-    defect: str | None = None
+    unfit: DeadLetter | None = None
 
 
 class Lane:

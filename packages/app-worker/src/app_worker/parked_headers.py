@@ -5,6 +5,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
+from app_worker.delays import parse_duration
 from app_worker.handler import DeadLetter, Park
 from app_worker.record import Origin, Record
 
@@ -24,6 +25,12 @@ VALUE_BYTES = "worker-value-bytes"
 """How long the value was that did not travel; -1, as in Kafka's own format, for null."""
 
 NULL_LENGTH = -1
+LATEST_NOT_BEFORE = 2**53
+DELAY_GRACE = 1.2
+"""How much longer than its topic's delay a record may wait: the clocks of machines differ."""
+LONGEST_DELAY_SECONDS = 30 * 86_400.0
+"""What no record waits longer than, where the topic's name does not say its delay."""
+
 MAX_DETAIL = 1_000
 """Characters of a detail that are kept."""
 
@@ -75,7 +82,7 @@ def unpark(message: KafkaRecord) -> Record:
         origin=_read(ours, ORIGIN, _origin),
         delivery=ours.get(DELIVERY),
         attempts=_read(ours, ATTEMPTS, _count),
-        not_before_ms=_read(ours, NOT_BEFORE, _count),
+        not_before_ms=min(_read(ours, NOT_BEFORE, _moment), _latest(message)),
     )
 
 
@@ -133,6 +140,23 @@ def _count(text: str) -> int:
     if count < 0:
         raise ValueError
     return count
+
+
+def _moment(text: str) -> int:
+    moment = _count(text)
+    if moment > LATEST_NOT_BEFORE:
+        raise ValueError
+    return moment
+
+
+def _latest(message: KafkaRecord) -> int:
+    """Unix milliseconds by which the record's delay is over, whatever its header says."""
+    _, _, delay = message.topic.rpartition(".retry.")
+    try:
+        seconds = parse_duration(delay) * DELAY_GRACE
+    except ValueError:
+        seconds = LONGEST_DELAY_SECONDS
+    return message.timestamp + round(seconds * 1000)
 
 
 def _origin(text: str) -> Origin:

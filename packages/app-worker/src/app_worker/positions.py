@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
@@ -11,12 +11,17 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from app_worker.commits import Commits
 from app_worker.lanes import Lane, Lanes
+from app_worker.observability.logs import error_text
 from app_worker.observability.metrics import WorkerMetrics
-from kafka_utils import Admin
+from kafka_utils import Admin, KafkaUtilsError
 
 Policy = Literal["earliest", "latest"]
 
-RETRY_SECONDS = 1.0
+COLLECT_SECONDS = 0.05
+"""How long lanes without an offset are gathered for one question to the coordinator."""
+
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -105,24 +110,43 @@ class Positions:
         self._policy: Policy = policy
         self._lost = metrics.lost_records
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unknown: list[Lane] = []
+        # Those that wait for the group's word, all of which one lookup asks for.
 
     def no_offset(self, partition: TopicPartition) -> None:
-        """The group has committed nothing here. Other lanes without a place are seen to as well."""
-        lanes = [lane for lane in self._lanes if self._is_nowhere(lane, partition)]
-        self._begin(lanes, {})
+        """The group has committed nothing here."""
+        lane = self._lanes.get(partition)
+        if lane and lane.readable:
+            self._ask_group([lane])
 
     def out_of_range(self, offsets: Mapping[TopicPartition, int]) -> None:
         """The brokers have no record at these offsets."""
-        lanes = [lane for lane in map(self._lanes.get, offsets) if lane and not lane.positioning]
-        self._begin(lanes, offsets)
+        for partition, offset in offsets.items():
+            lane = self._lanes.get(partition)
+            if lane and not lane.positioning:
+                lane.positioning = True
+                self._begin(self._set_place(lane, offset))
 
     def reread(self, lanes: Collection[Lane]) -> None:
         """Read on behind what the lanes have taken: what was fetched since may have gone astray."""
         lanes = [lane for lane in lanes if self._lanes.alive(lane) and lane.readable]
-        begun = [lane for lane in lanes if lane.tracker.position is not None]
-        for lane in begun:
-            self._seek(lane, cast("int", lane.tracker.position))
-        self._begin([lane for lane in lanes if lane not in begun], {})
+        for lane in lanes:
+            if lane.tracker.position is not None:
+                self.move(lane, lane.tracker.position)
+        self._ask_group([lane for lane in lanes if lane.tracker.position is None])
+
+    def of(self, partition: TopicPartition) -> int | None:
+        """See ``position_of``."""
+        return position_of(self._consumer, partition)
+
+    def move(self, lane: Lane, offset: int) -> None:
+        """Read on from here."""
+        lane.tracker.advance_to(offset)
+        lane.positioning = False
+        try:
+            self._consumer.seek(lane.partition, offset)
+        except IllegalStateError:
+            _log.info("a partition moved on before its place was set")
 
     async def close(self) -> None:
         """Stop all work."""
@@ -131,47 +155,55 @@ class Positions:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _is_nowhere(self, lane: Lane, partition: TopicPartition) -> bool:
-        if not lane.readable:
-            return False
-        here = lane.partition
-        return here == partition or position_of(self._consumer, here) is None
-
-    def _begin(self, lanes: list[Lane], refused: Mapping[TopicPartition, int]) -> None:
-        if not lanes:
-            return
-        for lane in lanes:
-            lane.positioning = True
-        task = asyncio.create_task(self._position(lanes, refused))
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _position(self, lanes: list[Lane], refused: Mapping[TopicPartition, int]) -> None:
-        while lanes := [lane for lane in lanes if self._lanes.alive(lane) and not lane.stopped]:
+    def _ask_group(self, lanes: Collection[Lane]) -> None:
+        for lane in lanes:
+            lane.positioning = True
+        if lanes and not self._unknown:
+            self._begin(self._look_up())
+        self._unknown += lanes
+
+    async def _look_up(self) -> None:
+        """Ask once for all lanes that came meanwhile: at a first start they come one by one."""
+        await asyncio.sleep(COLLECT_SECONDS)
+        lanes, self._unknown = self._unknown, []
+        failures = 0
+        while lanes := [lane for lane in lanes if self._is_wanted(lane)]:
             try:
-                partitions = [lane.partition for lane in lanes]
-                wanted = await self._wanted(partitions, refused)
-                starts = await self._consumer.beginning_offsets(partitions)
-                ends = await self._consumer.end_offsets(partitions)
-            except (KafkaError, OSError) as error:
-                detail = {"error": f"{type(error).__name__}: {error}"}
-                _log.warning("where to read partitions from cannot be found out yet", extra=detail)
-                await asyncio.sleep(RETRY_SECONDS)
+                committed = await self._committed([lane.partition for lane in lanes])
+            except Exception as error:
+                failures += 1
+                await _back_off(failures, error)
                 continue
             for lane in lanes:
-                here = lane.partition
-                start = start_from(wanted[here], starts[here], ends[here], self._policy)
-                self._place(lane, wanted[here], start)
+                self._begin(self._set_place(lane, committed[lane.partition]))
             return
 
-    async def _wanted(
-        self, partitions: Collection[TopicPartition], refused: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int | None]:
-        unknown = [here for here in partitions if here not in refused]
-        return {**refused, **(await self._committed(unknown) if unknown else {})}
+    async def _set_place(self, lane: Lane, wanted: int | None) -> None:
+        """Each lane by itself: a partition without a leader must not keep the others waiting."""
+        here = [lane.partition]
+        failures = 0
+        while self._is_wanted(lane):
+            try:
+                starts = await self._consumer.beginning_offsets(here)
+                ends = await self._consumer.end_offsets(here)
+            except Exception as error:
+                failures += 1
+                await _back_off(failures, error)
+                continue
+            start = start_from(wanted, starts[here[0]], ends[here[0]], self._policy)
+            self._place(lane, wanted, start)
+            return
+
+    def _is_wanted(self, lane: Lane) -> bool:
+        return self._lanes.alive(lane) and not lane.stopped
 
     def _place(self, lane: Lane, wanted: int | None, start: Start) -> None:
-        if not self._lanes.alive(lane) or lane.stopped:
+        if not self._is_wanted(lane):
             return
         here = lane.partition
         detail = {"topic": here.topic, "partition": here.partition}
@@ -190,12 +222,14 @@ class Positions:
             self._commits.drop([lane])
             lane.stop()
             lane = self._lanes.begin(here, start.offset)
-        self._seek(lane, start.offset)
+        self.move(lane, start.offset)
 
-    def _seek(self, lane: Lane, offset: int) -> None:
-        lane.tracker.advance_to(offset)
-        lane.positioning = False
-        try:
-            self._consumer.seek(lane.partition, offset)
-        except IllegalStateError:
-            _log.info("a partition moved on before its place was set")
+
+async def _back_off(failures: int, error: Exception) -> None:
+    # Whatever it is, it may pass (a certificate that is just being replaced), and the partition
+    # would stay unread if nobody tried again.
+    detail = {"error": error_text(error, (KafkaError, KafkaUtilsError, OSError))}
+    _log.warning("where to read a partition from cannot be found out yet", extra=detail)
+    await asyncio.sleep(
+        min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_BACKOFF_SECONDS)
+    )

@@ -39,7 +39,7 @@ def run_program(
     except EnvironmentProblems as error:
         print(error, file=sys.stderr)
         return EXIT_MISCONFIGURED
-    configure_logging(worker.log_level, spoken=SPOKEN)
+    configure_logging(worker.log_level, spoken=SPOKEN, worker=worker.process_index)
     for warning in unknown_variables((KafkaSettings, WorkerSettings), environ):
         _log.warning("%s", warning)
     return asyncio.run(run_worker(plan, kafka, worker, handler, create_registry()))

@@ -1,7 +1,7 @@
 """What a handler is given: one Kafka message, and where it first stood."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values in order; Kafka allows a name more than once, and a value that is null."""
@@ -40,8 +40,11 @@ class Record:
     """How often it was tried before."""
     not_before_ms: int = 0
     """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
+    size: int = field(init=False, repr=False, compare=False)
+    """Bytes of key, value and headers: what the record weighs against the in-flight limit."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of key and value: what the record weighs against the in-flight limit."""
-        return len(self.key or b"") + len(self.value or b"")
+    def __post_init__(self) -> None:
+        size = len(self.key or b"") + len(self.value or b"")
+        if self.headers:
+            size += sum(len(name) + len(value or b"") for name, value in self.headers)
+        object.__setattr__(self, "size", size)

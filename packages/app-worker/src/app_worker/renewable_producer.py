@@ -84,6 +84,7 @@ class RenewableProducer:
             partition = random.choice(sorted(await producer.partitions_for(topic)))
             batch = producer.create_batch()
             batch.append(key=key, value=value, timestamp=None, headers=headers)
+            batch.close()
             return await producer.send_batch(batch, topic, partition=partition)
 
         await self._through(send)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from app_worker.budget import drain_margin
 from app_worker.environment import examine, news, sentence
 from app_worker.errors import EnvironmentProblems
 from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
@@ -81,7 +82,7 @@ class KafkaSettings(Settings):
     rebalance_timeout_ms: Milliseconds = Field(
         default=60_000, description="How long a rebalance waits for a member; longer than a drain."
     )
-    request_timeout_ms: Milliseconds = Field(
+    request_timeout_ms: Annotated[Milliseconds, Field(ge=1_000)] = Field(
         default=30_000, description="How long any other request waits for its answer."
     )
     max_poll_interval_ms: Milliseconds = Field(
@@ -182,11 +183,13 @@ class KafkaSettings(Settings):
     def mistakes(self) -> Iterable[str]:
         """What kafka_utils refuses."""
         plain = self.without_security()
-        yield from refusals(
+        found = refusals(
             self.security,
             lambda: plain.consumer_config(revoke_timeout_ms=1),
             plain.producer_config,
         )
+        # What the drain demands is said when it is known, in ``mistakes_together``.
+        yield from (text for text in found if _name_of("revoke_timeout_ms") not in text)
 
 
 class WorkerSettings(Settings):
@@ -198,7 +201,7 @@ class WorkerSettings(Settings):
         default=100, description="Records in work at a time."
     )
     max_in_flight_bytes: Annotated[int, Unit("bytes"), Field(ge=1)] = Field(
-        default=32 * 1024 * 1024, description="Bytes of key and value in work at a time."
+        default=32 * 1024 * 1024, description="Bytes of key, value and headers in work at a time."
     )
     handler_timeout_seconds: Seconds = Field(
         default=20.0, description="The most that a handler may work on one record."
@@ -236,11 +239,13 @@ class WorkerSettings(Settings):
 
     def mistakes(self) -> Iterable[str]:
         """Times, ports and directories that do not fit."""
-        if self.handler_timeout_seconds >= self.drain_timeout_seconds:
+        margin = drain_margin(self.drain_timeout_seconds)
+        if self.handler_timeout_seconds >= self.drain_timeout_seconds - margin:
             yield sentence(
                 "WORKER_DRAIN_TIMEOUT_SECONDS",
                 f"{self.drain_timeout_seconds:g}",
-                f"longer than WORKER_HANDLER_TIMEOUT_SECONDS ({self.handler_timeout_seconds:g})",
+                f"longer than WORKER_HANDLER_TIMEOUT_SECONDS ({self.handler_timeout_seconds:g}) "
+                f"by more than {margin:g} s, which the last commit may take",
             )
         if self.port > MAX_PORT:
             yield sentence(

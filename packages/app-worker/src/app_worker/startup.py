@@ -30,16 +30,16 @@ async def wait_for_topics(
     list_topics: Callable[[], Awaitable[Collection[str]]],
     not_yet: Callable[[str], object],
     jitter: Callable[[], float] = random.random,
-) -> None:
-    """Return when the brokers answer and have all ``needed`` topics; ask again for ever until then.
+) -> Collection[str]:
+    """Return all topics once the brokers have those that are ``needed``; ask again until then.
 
     Each failed try is logged and told to ``not_yet`` as a sentence that says what to do.
     """
     tries = 0
     while True:
-        obstacle = await _obstacle(needed, create_command, list_topics)
-        if obstacle is None:
-            return
+        topics, obstacle = await _look(needed, create_command, list_topics)
+        if not obstacle:
+            return topics
         tries += 1
         seconds = backoff_seconds(tries, jitter())
         not_yet(obstacle)
@@ -47,19 +47,21 @@ async def wait_for_topics(
         await asyncio.sleep(seconds)
 
 
-async def _obstacle(
+async def _look(
     needed: Collection[str],
     create_command: str,
     list_topics: Callable[[], Awaitable[Collection[str]]],
-) -> str | None:
+) -> tuple[Collection[str], str]:
+    """The topics that are there, and what stands in the way; nothing does if that is empty."""
     try:
-        missing = sorted(set(needed).difference(await list_topics()))
+        topics = await list_topics()
     except (KafkaError, KafkaUtilsError, OSError) as error:
-        return str(error) or type(error).__name__
+        return (), str(error) or type(error).__name__
+    missing = sorted(set(needed).difference(topics))
     if not missing:
-        return None
+        return topics, ""
     plural = "s" if len(missing) > 1 else ""
-    return f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
+    return topics, f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
 
 
 async def topics_of(admin: Callable[[], Admin]) -> set[str]:

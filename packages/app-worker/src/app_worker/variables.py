@@ -26,9 +26,12 @@ class Allowed:
 
 
 def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not parts:
+        raise ValueError("there is nothing between the commas")
+    return parts
 
 
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]

@@ -128,7 +128,7 @@ class _Worker:
     async def connect(self, handler: Handler) -> list[Member]:
         """Wait for the brokers and topics, then connect; no group is joined yet."""
         plan, index = self._plan, self._worker.process_index
-        await wait_for_topics(
+        topics = await wait_for_topics(
             plan.needed_topics,
             plan.create_command,
             partial(topics_of, partial(self._kafka.admin, index)),
@@ -140,13 +140,24 @@ class _Worker:
         )
         parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
         limits = Admission(self._worker.max_in_flight, self._worker.max_in_flight_bytes)
-        members = [await self._member(Source.FRESH, handler, parking, limits)]
-        if plan.retries:
-            members.append(await self._member(Source.PARKED, handler, parking, limits))
-        return members
+        sources: dict[Source, tuple[str, ...]] = {Source.FRESH: (plan.topic,)}
+        # By name, not by a pattern: when a pattern matches a new topic, aiokafka drops the
+        # assignment before it tells of the revoke, and what is in work is delivered twice.
+        delayed = plan.schedule.among(topics)
+        if plan.retries and delayed:
+            sources[Source.PARKED] = delayed
+        return [
+            await self._member(source, read, handler, parking, limits)
+            for source, read in sources.items()
+        ]
 
     async def _member(
-        self, source: Source, handler: Handler, parking: Parking, limits: Admission
+        self,
+        source: Source,
+        topics: tuple[str, ...],
+        handler: Handler,
+        parking: Parking,
+        limits: Admission,
     ) -> Member:
         kafka, worker, parked = self._kafka, self._worker, source is Source.PARKED
         config = kafka.consumer_config(
@@ -176,11 +187,7 @@ class _Worker:
             name=config.group_id,
             read=unpark if parked else fresh,
         )
-        if parked:
-            return Member(
-                config.group_id, controller, Subscription(pattern=self._plan.schedule.pattern)
-            )
-        return Member(config.group_id, controller, Subscription(topics=(self._plan.topic,)))
+        return Member(config.group_id, controller, Subscription(topics=topics))
 
 
 async def _take_part(members: Sequence[Member], readiness: Readiness, stop: asyncio.Event) -> None:

@@ -172,6 +172,8 @@ class ConsumerConfig:
             "rebalance_timeout_ms",
             "revoke_timeout_ms",
             "or the brokers give up a member that still drains",
+            # A member begins to drain when it learns of the rebalance, by its next heartbeat.
+            plus="heartbeat_interval_ms",
         )
         check.longer_than(
             "max_poll_interval_ms",

@@ -149,10 +149,13 @@ class Inspection:
                     field, "a tuple that has each name once", f"{shown(name)} more than once"
                 )
 
-    def longer_than(self, field: str, other: str, because: str) -> None:
-        """The field is a longer time than the other field, both in milliseconds."""
-        if not self.sound(field, other):
+    def longer_than(self, field: str, other: str, because: str, *, plus: str | None = None) -> None:
+        """The field is a longer time than the other (and one more) together, in milliseconds."""
+        others = (other, plus) if plus else (other,)
+        if not self.sound(field, *others):
             return
-        limit = getattr(self._subject, other)
-        if getattr(self._subject, field) <= limit:
-            self.report(field, f"longer than {other} ({limit}), {because}")
+        limits = {name: getattr(self._subject, name) for name in others}
+        if getattr(self._subject, field) <= sum(limits.values()):
+            named = " and ".join(f"{name} ({limit})" for name, limit in limits.items())
+            together = " together" if plus else ""
+            self.report(field, f"longer than {named}{together}, {because}")

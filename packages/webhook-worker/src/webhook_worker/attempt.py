@@ -17,13 +17,18 @@ FailureKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The receiver answered, with any status."""
+    """The receiver answered. Outside of 2xx the status is known and the body perhaps cut short."""
 
     status: int
     retry_after: float | None = None
     """Seconds that the receiver asks us to wait, 0 to MAX_RETRY_AFTER_SECONDS."""
     body_start: bytes = field(default=b"", repr=False)
     """The first bytes of the answer's body. They can repeat the payload: never log them."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the receiver has accepted the delivery: 2xx (RFC 9110, 15.3)."""
+        return 200 <= self.status <= 299  # noqa: PLR2004 - the classes of HTTP
 
 
 @dataclass(frozen=True, slots=True)

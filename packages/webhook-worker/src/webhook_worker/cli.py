@@ -1,6 +1,7 @@
 """The command line: which commands there are, and what becomes of their errors."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Run one command and return its exit status."""
     arguments = parser().parse_args(argv)
     command: Command = arguments.command
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As Python does with standard error: names in a file can hold what no encoding has.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if command is not run.run:
         # What aiokafka has to say is in the exceptions, which are told in one sentence.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -94,15 +98,22 @@ def _add_topics(commands: Commands) -> None:
 
 def _add_send(commands: Commands) -> None:
     ours = _command(commands, "send", send.produce, "produce sample events, keyed by customer")
-    ours.add_argument("--customer", required=True, metavar="C", help="whom the event concerns")
-    ours.add_argument("--type", required=True, metavar="T", help="such as order.paid")
+    ours.add_argument(
+        "--customer", type=_text, required=True, metavar="C", help="whom the event concerns"
+    )
+    ours.add_argument("--type", type=_text, required=True, metavar="T", help="such as order.paid")
     data = ours.add_mutually_exclusive_group()
-    data.add_argument("--data", default="{}", metavar="JSON", help="default {}")
+    data.add_argument("--data", type=_text, default="{}", metavar="JSON", help="default {}")
     data.add_argument("--data-file", type=Path, metavar="F", help="a file of JSON")
-    ours.add_argument("--id", metavar="ID", help="the event's id (default: a new one each)")
+    ours.add_argument(
+        "--id", type=_text, metavar="ID", help="the event's id (default: a new one each)"
+    )
     ours.add_argument("--count", type=_count, default=1, metavar="N", help="how many (default 1)")
     ours.add_argument(
         "--rate", type=_rate, metavar="PER_SECOND", help="how many a second (default: all at once)"
+    )
+    ours.add_argument(
+        "--force", action="store_true", help="send also what the worker will make a dead letter"
     )
 
 
@@ -117,6 +128,14 @@ def _command(
     ours = commands.add_parser(name, help=help_text, description=help_text, epilog=EXIT_CODES)
     ours.set_defaults(command=command)
     return ours
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
+    return text
 
 
 def _count(text: str) -> int:

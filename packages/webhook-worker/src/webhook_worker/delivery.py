@@ -110,7 +110,12 @@ class WebhookHandler:
         _tell(event, endpoint, attempts, attempt, outcome, seconds)
         return outcome
 
-    def _wait_for_repair(self, record: Record, endpoint_id: str) -> Outcome:
+    def _wait_for_repair(self, record: Record, endpoint_id: str | None) -> Outcome:
+        if endpoint_id is None:
+            said = (
+                "an entry of the customer has no id of its own, so nothing can wait for its repair"
+            )
+            return DeadLetter(None, record.attempts, "endpoint_invalid", said)
         return park_or_give_up(
             endpoint_id,
             record.attempts + 1,

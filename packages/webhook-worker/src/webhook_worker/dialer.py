@@ -6,16 +6,19 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 
 import httpx
 
 from webhook_worker.egress import Address, EgressPolicy
+from webhook_worker.resolver import Resolver, ResolverBusyError
 from webhook_worker.stream import Stream
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """From a host, a name or an address, and a port to at least one address, the best first."""
 
+MOST_LOOKUPS = 32
+"""Names that are looked up at a time."""
 MOST_REASONS = 4
 
 # Our process or machine has run out of something; no receiver can be blamed.
@@ -49,7 +52,7 @@ class Dialer:
     differently the next time gains nothing. SNI and the certificate check use the host as named.
 
     An address that does not answer within ``patience`` seconds is left for the next one; the last
-    one has all the time that the caller gives.
+    one has all the time that the caller gives. A lookup waits no longer than that to begin, either.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Dialer:
         self._policy = policy
         self._tls = tls
         self._patience = patience
-        self._resolve = resolve or resolve_by_system
+        self._resolve = resolve or resolving_by(Resolver(most=MOST_LOOKUPS, patience=patience))
 
     async def dial(self, scheme: str, host: str, port: int) -> Stream:
         """Open a connection. Raises one of the errors above, or plain httpx.ConnectError."""
@@ -98,18 +101,23 @@ class Dialer:
         return allowed
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[Address]:
-    """Ask the system's resolver, in a thread, since it has no other way."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise ResolverUnavailableError("our resolver gave no answer for the name") from error
-        raise NameNotResolvedError("the name has no address") from error
-    except UnicodeError as error:
-        raise NameNotResolvedError("the name is no name of a host") from error
-    return list(dict.fromkeys(ip_address(sockaddr[0]) for *_, sockaddr in found))
+def resolving_by(resolver: Resolver) -> Resolve:
+    """Ask a resolver, and tell its errors in our words."""
+
+    async def resolve(host: str, _: int) -> Sequence[Address]:
+        try:
+            return await resolver.look_up(host)
+        except ResolverBusyError as error:
+            raise ResolverUnavailableError(str(error)) from error
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                said = "our resolver gave no answer for the name"
+                raise ResolverUnavailableError(said) from error
+            raise NameNotResolvedError("the name has no address") from error
+        except UnicodeError as error:
+            raise NameNotResolvedError("the name is no name of a host") from error
+
+    return resolve
 
 
 async def _connect_to(address: Address, port: int) -> socket.socket:

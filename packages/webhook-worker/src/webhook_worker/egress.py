@@ -111,3 +111,11 @@ def _unwrap(address: Address) -> Address:
         if any(address in network for network in _IPV4_INSIDE):
             return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address
+
+
+def plain_network(network: Network) -> Network:
+    """The network as addresses are compared with it: IPv4 if that is all that it can hold."""
+    if isinstance(network, IPv6Network) and any(map(network.subnet_of, _IPV4_INSIDE)):
+        first = int(network.network_address) & 0xFFFF_FFFF
+        return IPv4Network((first, network.prefixlen - 96))
+    return network

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from webhook_worker.errors import BadEventError
+from webhook_worker.errors import BadEventError, BadEventReason
 from webhook_worker.json_text import (
     Member,
     NotJsonError,
@@ -55,18 +55,16 @@ def parse_event(value: bytes | None, max_bytes: int) -> Event:
     """The event in a value of at most ``max_bytes``. Raises BadEventError, nothing else."""
     text = _decode(value, max_bytes)
     members = _ours(text)
-    problems = [
-        problem
+    problems = {
+        name: problem
         for name, allowed in _ALLOWED.items()
         if (problem := _problem(name, members.get(name), allowed))
-    ]
+    }
     if problems:
-        raise BadEventError("bad_shape", "; ".join(problems))
-    event_id = members["id"].value
-    if not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
-        raise BadEventError("bad_id", "id must be a string of 1 to 256 of A-Z a-z 0-9 _ -")
+        reason: BadEventReason = "bad_id" if problems.keys() == {"id"} else "bad_shape"
+        raise BadEventError(reason, "; ".join(problems.values()))
     return Event(
-        id=event_id,
+        id=members["id"].value,
         type=members["type"].value,
         customer_id=members["customer_id"].value,
         timestamp=members["timestamp"].value,
@@ -115,6 +113,10 @@ def _members(text: str) -> tuple[Member, ...]:
     return members
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
 def _is_text(value: Any) -> bool:
     return (
         isinstance(value, str)
@@ -139,13 +141,12 @@ def _is_date_time(value: Any) -> bool:
 
 
 _TEXT = (_is_text, f"a string of 1 to {MAX_TEXT_CHARACTERS} characters, none a control character")
-_ANYTHING = (lambda _: True, "")
 _ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "id": _ANYTHING,  # has a reason code of its own
+    "id": (_is_id, "a string of 1 to 256 of A-Z a-z 0-9 _ -"),
     "type": _TEXT,
     "customer_id": _TEXT,
     "timestamp": (_is_date_time, "a date and time as RFC 3339 writes it"),
-    "data": _ANYTHING,
+    "data": (lambda _: True, ""),
 }
 
 

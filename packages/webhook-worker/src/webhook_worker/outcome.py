@@ -6,6 +6,8 @@ from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.retry import next_delay
 
 GONE = 410
+MOST_SAID_CHARACTERS = 200
+"""How much of an answer goes into the detail of its outcome."""
 
 
 def outcome_of(
@@ -19,9 +21,10 @@ def outcome_of(
     if not isinstance(attempt, Answered):
         detail = f"{attempt.kind}: {attempt.detail}"
         return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
-    if 200 <= attempt.status <= 299:  # noqa: PLR2004 - RFC 9110, 15.3
+    if attempt.is_success:
         return Done(endpoint_id)
-    detail = f"status {attempt.status}"
+    said = _printable(attempt.body_start)
+    detail = f"status {attempt.status}: {said}" if said else f"status {attempt.status}"
     if attempt.status == GONE:
         return DeadLetter(endpoint_id, attempts, "gone", detail)
     return park_or_give_up(
@@ -43,3 +46,10 @@ def park_or_give_up(
     if delay is None:
         return DeadLetter(endpoint_id, attempts, "exhausted", detail)
     return Park(endpoint_id, attempts, delay, reason, detail)
+
+
+def _printable(body: bytes) -> str:
+    """The start of an answer as one line that is safe to show."""
+    text = body.decode(errors="replace")
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(shown.split())[:MOST_SAID_CHARACTERS]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from aiokafka.structs import RecordMetadata
 
 from kafka_utils import ProducerConfig, create_producer
+from webhook_worker.event import parse_event
 
 MOST_UNANSWERED = 500
 """Records on their way to the brokers at a time."""
@@ -52,6 +53,12 @@ def sample_value(sample: Sample, event_id: str, now: datetime) -> bytes:
     return f'{start[:-1]}, "data": {sample.data}}}'.encode()
 
 
+def check_sample(sample: Sample, max_bytes: int) -> None:
+    """Raise BadEventError if the worker would take the sample for no event."""
+    event_id = next(_event_ids(sample))
+    parse_event(sample_value(sample, event_id, datetime.now(UTC)), max_bytes)
+
+
 async def send(sample: Sample, topic: str, config: ProducerConfig) -> AsyncGenerator[Stored, None]:
     """Produce the events in order, keyed by customer; yields each when it is acknowledged.
 
@@ -84,4 +91,4 @@ async def _answer(event_id: str, acknowledged: Awaitable[RecordMetadata]) -> Sto
 
 def _event_ids(sample: Sample) -> Iterator[str]:
     for _ in range(sample.count):
-        yield sample.event_id or f"evt_{uuid.uuid4().hex}"
+        yield f"evt_{uuid.uuid4().hex}" if sample.event_id is None else sample.event_id

@@ -16,7 +16,7 @@ from app_worker.environment import examine, news, sentence, unknown_variables
 from app_worker.errors import EnvironmentProblems
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
-from webhook_worker.egress import EgressPolicy
+from webhook_worker.egress import EgressPolicy, plain_network
 from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
@@ -34,7 +34,10 @@ def _path_of(value: object) -> object:
     url = urlsplit(value)
     if url.netloc not in ("", "localhost") or not url.path or url.query or url.fragment:
         raise ValueError("a file: URL looks like file:///etc/webhook/endpoints.yaml")
-    return unquote(url.path)
+    path = unquote(url.path)
+    if "\0" in path:
+        raise ValueError("no path can hold a NUL, %00")
+    return path
 
 
 def _topic(name: str) -> str:
@@ -75,7 +78,10 @@ def _schemes(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
-        ip_network(text)
+        network = ip_network(text)
+        plain = plain_network(network)
+        if plain != network:
+            raise ValueError(f"write {network} as {plain}: it is judged as that")
     return texts
 
 

@@ -5,8 +5,16 @@ from typing import Any, cast
 
 import httpcore
 
-MOST_UNREAD_BYTES = 64 * 1024
+MOST_UNREAD_BYTES = 8 * 1024
 """What a peer may send ahead of us; then its socket is not read until we have caught up."""
+MOST_READ_BYTES = 1024
+"""What is parsed between two turns of the loop: hundreds of frames, if they are tiny."""
+MOST_ANSWER_BYTES = 64 * 1024
+"""What is read of one answer in all: informational answers, head, framing and body."""
+
+
+class AnswerTooLongError(httpcore.RemoteProtocolError):
+    """The answer has more bytes than are read."""
 
 
 class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
@@ -18,6 +26,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def __init__(self) -> None:
         self.bytes_received = 0
+        self.bytes_left = MOST_ANSWER_BYTES
+        """What may still be read of the answer that has begun."""
         self.end_was_read = False
         """Whether ``read`` has reported that the peer closed the connection."""
         self._transport: asyncio.Transport | None = None
@@ -27,6 +37,10 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+
+    def begin_answer(self) -> None:
+        """The next bytes are another answer's, which may be as long as any."""
+        self.bytes_left = MOST_ANSWER_BYTES
 
     # What asyncio calls.
 
@@ -66,11 +80,20 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     # What httpcore calls.
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        """What came, at least one byte; empty at the end. Raises httpcore.ReadError."""
+        """What came, at least one byte; empty at the end.
+
+        Raises AnswerTooLongError and httpcore.ReadError.
+        """
+        if self._readable.is_set():
+            await asyncio.sleep(0)  # a peer that is always ahead of us must not keep the loop
         await self._readable.wait()
         if self._unread:
-            data = bytes(self._unread[:max_bytes])
-            del self._unread[:max_bytes]
+            if not self.bytes_left:
+                raise AnswerTooLongError
+            size = min(max_bytes, MOST_READ_BYTES, self.bytes_left)
+            data = bytes(self._unread[:size])
+            del self._unread[:size]
+            self.bytes_left -= len(data)
             if not self._ended:
                 self._go_on_reading()
             return data

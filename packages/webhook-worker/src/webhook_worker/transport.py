@@ -12,7 +12,11 @@ import httpx
 
 from webhook_worker.dialer import Dialer
 from webhook_worker.idle import IdleConnections, Origin
-from webhook_worker.stream import Stream
+from webhook_worker.stream import MOST_ANSWER_BYTES, AnswerTooLongError, Stream
+
+STALE_SECONDS = 1.0
+"""A kept connection that had been closed meanwhile says so within a round trip. One that breaks
+later may have broken under our request, which the receiver has perhaps acted upon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,11 @@ class ConnectionLimits:
 
 
 class StaleError(Exception):
-    """A kept connection broke before any byte of an answer: it had been closed meanwhile."""
+    """A kept connection broke at once, without a byte of an answer: it had been closed before."""
+
+
+class TooLongError(httpx.RemoteProtocolError):
+    """The answer has more bytes than are read."""
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
@@ -132,11 +140,14 @@ class _Connection:
             content=request.stream,
         )
         before = self.stream.bytes_received
+        self.stream.begin_answer()
+        began = time.monotonic()
         try:
             with errors_of_httpx(self.stream):
                 return await self.http.handle_async_request(raw)
         except httpx.NetworkError as error:
-            if self.reused and self.stream.bytes_received == before:
+            at_once = time.monotonic() - began <= STALE_SECONDS
+            if self.reused and at_once and self.stream.bytes_received == before:
                 raise StaleError from error
             raise
 
@@ -184,6 +195,9 @@ def errors_of_httpx(stream: Stream) -> Iterator[None]:
         yield
     except httpcore.LocalProtocolError as error:
         raise httpx.LocalProtocolError("our request breaks the rules of HTTP") from error
+    except AnswerTooLongError as error:
+        said = f"the answer's head has no end within {MOST_ANSWER_BYTES} bytes"
+        raise TooLongError(said) from error
     except httpcore.RemoteProtocolError as error:
         if stream.end_was_read:
             raise httpx.ReadError("the connection was closed before the answer's end") from error

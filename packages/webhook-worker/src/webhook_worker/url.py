@@ -43,9 +43,14 @@ class Url:
     @property
     def origin(self) -> str:
         """Scheme, host and port, the port left out where it is the scheme's own."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as in ``origin``: the value of the Host header."""
         host = f"[{self.host}]" if isinstance(self.address, IPv6Address) else self.host
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}"
+        return host + port
 
     def __str__(self) -> str:
         return self.origin + self.target

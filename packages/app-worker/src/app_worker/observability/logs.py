@@ -28,20 +28,25 @@ _FIELD_LENGTHS = (2_000, 400, 80)
 class JsonFormatter(logging.Formatter):
     """Formats a log record as one line of JSON, less than LONGEST_LINE bytes with its end.
 
-    Fields: ``ts`` (RFC 3339, UTC, milliseconds), ``level``, ``logger``, ``msg``, then whatever was
-    given as ``extra``. An exception becomes ``error`` and ``frames``: where it was raised. Its own
-    text can hold a customer's data, so it is only shown for the types in ``spoken``.
+    Fields: ``ts`` (RFC 3339, UTC, milliseconds), ``level``, ``worker`` (the process's index, if
+    given), ``logger``, ``msg``, then whatever was given as ``extra``. An exception becomes
+    ``error`` and ``frames``: where it was raised. Its own text can hold a customer's data, so it is
+    only shown for the types in ``spoken``.
     """
 
-    def __init__(self, spoken: tuple[type[BaseException], ...] = ()) -> None:
+    def __init__(
+        self, spoken: tuple[type[BaseException], ...] = (), worker: int | None = None
+    ) -> None:
         super().__init__()
         self._spoken = spoken
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         fields: dict[str, object] = {
             "ts": _timestamp(record.created),
             "level": record.levelname.lower(),
+            **self._worker,
             "logger": record.name,
             "msg": record.getMessage(),
         }
@@ -107,15 +112,17 @@ def configure_logging(
     *,
     spoken: tuple[type[BaseException], ...] = (),
     quiet: Collection[str] = (),
+    worker: int | None = None,
     stream: TextIO | None = None,
 ) -> None:
     """Send all logging and all warnings of this process to ``stream`` (standard error) as JSON.
 
     ``spoken``: exception types whose text may be shown. ``quiet``: loggers that speak only to warn.
+    ``worker``: the index of this process, for every line.
     Libraries never log below ``info``: at ``debug`` aiokafka writes records and passwords.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonFormatter(spoken))
+    handler.setFormatter(JsonFormatter(spoken, worker))
     handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -59,7 +59,7 @@ IN_FLIGHT_BYTES = Metric(
     name="worker_in_flight_bytes",
     kind=Gauge,
     unit="bytes",
-    help="Bytes of key and value of the records in work now.",
+    help="Bytes of key, value and headers of the records in work now.",
 )
 OLDEST_OPEN_RECORD_AGE = Metric(
     name="worker_oldest_open_record_age_seconds",
@@ -143,6 +143,13 @@ LOST_RECORDS = Metric(
     labels=("topic",),
     help="Records that the brokers deleted before this group had read them. Alert on any increase.",
 )
+UNREADABLE_BATCHES = Metric(
+    name="worker_unreadable_batches_total",
+    kind=Counter,
+    unit="reads",
+    labels=("topic",),
+    help="Reads that met a batch which is corrupt or cannot be decompressed; its partition waits.",
+)
 LAG_RECORDS = Metric(
     name="worker_lag_records",
     kind=Gauge,
@@ -180,6 +187,7 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     REBALANCES,
     OWNED_PARTITIONS,
     LOST_RECORDS,
+    UNREADABLE_BATCHES,
     LAG_RECORDS,
     EVENT_LOOP_LAG,
     BUILD_INFO,
@@ -209,6 +217,7 @@ class WorkerMetrics:
         self.rebalances = REBALANCES.bind(registry)
         self.owned_partitions = OWNED_PARTITIONS.bind(registry)
         self.lost_records = LOST_RECORDS.bind(registry)
+        self.unreadable_batches = UNREADABLE_BATCHES.bind(registry)
         self.lag_records = LAG_RECORDS.bind(registry)
         self.event_loop_lag = EVENT_LOOP_LAG.bind(registry)
         self.build_info = BUILD_INFO.bind(registry)

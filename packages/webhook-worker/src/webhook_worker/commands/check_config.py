@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 
 from app_worker.environment import describe
 from app_worker.settings import RETRY_GROUP_SUFFIX
-from kafka_utils import Admin, KafkaUtilsError, create_consumer
+from app_worker.worker import WorkerPlan
+from kafka_utils import Admin
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import load_for_run
 from webhook_worker.endpoint_report import count_endpoints
@@ -35,45 +36,36 @@ def check_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> i
 
 
 async def _connect(settings: AllSettings) -> int:
+    plan = plan_of(settings.webhook)
     async with settings.kafka.admin() as admin:
         print(f"brokers: {await admin.brokers()} alive")
-        missing = await _tell_topics(admin, settings)
-    readable = True
-    for suffix in ("", RETRY_GROUP_SUFFIX):
-        readable &= await _tell_group(settings, suffix)
-    return FAILED if missing or not readable else OK
+        found = await admin.partition_counts(plan.needed_topics)
+        complete = _tell_topics(plan, found)
+        readable = True
+        for suffix in ("", RETRY_GROUP_SUFFIX):
+            group = settings.kafka.group_id + suffix
+            if plan.topic not in found:
+                print(f"group {group}: not asked, since topic {plan.topic} is missing")
+            else:
+                readable &= await _tell_group(admin, group, TopicPartition(plan.topic, 0))
+    return OK if complete and readable else FAILED
 
 
-async def _tell_topics(admin: Admin, settings: AllSettings) -> bool:
-    plan = plan_of(settings.webhook)
-    counts = await admin.partition_counts(plan.needed_topics)
+def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     for topic in plan.needed_topics:
-        found = f"{counts[topic]} partitions" if topic in counts else "missing"
-        print(f"topic {topic}: {found}")
-    missing = not counts.keys() >= set(plan.needed_topics)
-    if missing:
+        print(f"topic {topic}: {f'{found[topic]} partitions' if topic in found else 'missing'}")
+    complete = found.keys() >= set(plan.needed_topics)
+    if not complete:
         print(f"create the missing topics with: {plan.create_command}", file=sys.stderr)
-    return missing
+    return complete
 
 
-async def _tell_group(settings: AllSettings, suffix: str) -> bool:
+async def _tell_group(admin: Admin, group: str, partition: TopicPartition) -> bool:
     """Ask for a committed offset, as a member would, without joining the group."""
-    config = settings.kafka.consumer_config(
-        suffix,
-        process_index=settings.worker.process_index,
-        revoke_timeout_ms=settings.worker.drain_timeout_ms,
-    )
-    consumer = create_consumer(config)
     try:
-        async with asyncio.timeout(config.request_timeout_ms / 1000):
-            await consumer.start()
-            partition = TopicPartition(settings.webhook.topic, 0)
-            consumer.assign([partition])
-            await consumer.committed(partition)
-    except (KafkaError, KafkaUtilsError, TimeoutError) as error:
-        print(f"group {config.group_id}: not readable: {str(error) or type(error).__name__}")
+        await admin.committed_offsets(group, [partition])
+    except (KafkaError, TimeoutError) as error:
+        print(f"group {group}: not readable: {str(error) or type(error).__name__}")
         return False
-    finally:
-        await consumer.stop()
-    print(f"group {config.group_id}: readable")
+    print(f"group {group}: readable")
     return True

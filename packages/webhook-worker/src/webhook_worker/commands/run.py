@@ -38,7 +38,12 @@ _log = logging.getLogger(__name__)
 def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Work until a stop signal. Raises EnvironmentProblems."""
     settings, directory = load_for_run(environ)
-    configure_logging(settings.worker.log_level, spoken=SPOKEN, quiet=QUIET)
+    configure_logging(
+        settings.worker.log_level,
+        spoken=SPOKEN,
+        quiet=QUIET,
+        worker=settings.worker.process_index,
+    )
     for warning in strangers(environ):
         _log.warning("%s", warning)
     registry = create_registry()

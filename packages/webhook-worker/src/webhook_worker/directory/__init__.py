@@ -15,8 +15,11 @@ class Directory(Protocol):
         """The enabled endpoints of a customer that receive this type, in the source's order."""
         ...
 
-    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
-        """The ids of those whose entry is wrong and that may receive it once repaired."""
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
+        """The ids of those whose entry is wrong and that may receive it once repaired.
+
+        None, at most once and last, stands for entries that have no id of their own.
+        """
         ...
 
     def get(self, endpoint_id: str) -> Endpoint | None:
@@ -59,7 +62,8 @@ class EndpointProblem:
 class BrokenEndpoint:
     """What could be read of a wrong entry: which deliveries have to wait until it is repaired."""
 
-    id: str
+    id: str | None
+    """None: it has no id, or that of an entry before, so nothing can be kept for it."""
     customer_id: str | None
     event_types: frozenset[str] | None
     """None stands for all, also where they could not be read."""
@@ -78,15 +82,15 @@ class Snapshot:
         endpoints: Iterable[Endpoint] = (),
         broken: Iterable[BrokenEndpoint] = (),
         problems: Iterable[EndpointProblem] = (),
-        other_customers: Iterable[str] = (),
     ) -> None:
-        """Ids must differ. ``other_customers`` are known only from entries without a usable id."""
+        """Ids must differ."""
         self.problems = tuple(problems)
+        self.broken = tuple(broken)
+        """All entries that are wrong."""
         self._by_id = {endpoint.id: endpoint for endpoint in endpoints}
-        self._broken = {entry.id: entry for entry in broken}
+        self._broken_ids = frozenset(entry.id for entry in self.broken)
         self._by_customer = _grouped(self._by_id.values())
-        self._broken_by_customer = _grouped(self._broken.values())
-        self._other_customers = frozenset(other_customers)
+        self._broken_by_customer = _grouped(self.broken)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -96,20 +100,17 @@ class Snapshot:
         """All usable endpoints, disabled ones too, in the source's order."""
         return tuple(self._by_id.values())
 
-    @property
-    def broken(self) -> tuple[BrokenEndpoint, ...]:
-        """All entries that have an id and are wrong."""
-        return tuple(self._broken.values())
-
     def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
         """See Directory."""
         known = self._by_customer.get(customer_id, ())
         return tuple([endpoint for endpoint in known if endpoint.wants(event_type)])
 
-    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
         """See Directory."""
         known = self._broken_by_customer.get(customer_id, ())
-        return tuple([entry.id for entry in known if entry.may_want(event_type)])
+        ids = [entry.id for entry in known if entry.may_want(event_type)]
+        named = tuple(each for each in ids if each is not None)
+        return named if len(named) == len(ids) else (*named, None)
 
     def get(self, endpoint_id: str) -> Endpoint | None:
         """See Directory."""
@@ -117,15 +118,11 @@ class Snapshot:
 
     def is_broken(self, endpoint_id: str) -> bool:
         """See Directory."""
-        return endpoint_id in self._broken
+        return endpoint_id in self._broken_ids
 
     def knows_customer(self, customer_id: str) -> bool:
         """See Directory."""
-        return (
-            customer_id in self._by_customer
-            or customer_id in self._broken_by_customer
-            or customer_id in self._other_customers
-        )
+        return customer_id in self._by_customer or customer_id in self._broken_by_customer
 
 
 class _OfCustomer(Protocol):

@@ -1,8 +1,10 @@
 """Endpoints from a YAML or JSON file that is read again by itself when it changes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from stat import S_ISREG
 
 from webhook_worker.directory import BrokenEndpoint, EndpointProblem, Snapshot
 from webhook_worker.directory.document import Entry, ReadDocument, Stranger
@@ -17,9 +19,11 @@ from webhook_worker.errors import (
     FieldProblem,
 )
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 1.0
 """How often a change is looked for: a stat of the file and of each secrets file."""
 MAX_SECRETS_FILE_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
 
 Version = tuple[int, int, int] | None
 """Modification time in nanoseconds, size and inode of what a path leads to; None if to nothing."""
@@ -28,15 +32,18 @@ Version = tuple[int, int, int] | None
 class FileDirectory:
     """The endpoints of a file; a Directory.
 
-    A new version takes the place of the old one in one step. One that cannot be read leaves the old
-    one in use. The files named by ``secrets_file`` are part of the version.
+    A new version takes the place of the old one in one step, once two checks in a row have found it
+    and nothing has changed while it was read: whoever writes it may need more than a moment. One
+    that cannot be read leaves the old one in use. The files named by ``secrets_file`` are part of
+    the version.
     """
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises DirectoryError."""
         self._path = path
-        self._versions = {path: _version(path)}
-        self._snapshot = self._read()
+        seen = {path: _version(path)}
+        self._snapshot, secrets = self._read()
+        self._versions = self._seen = seen | secrets
 
     @property
     def snapshot(self) -> Snapshot:
@@ -47,7 +54,7 @@ class FileDirectory:
         """See Directory."""
         return self._snapshot.endpoints_for(customer_id, event_type)
 
-    def broken_for(self, customer_id: str, event_type: str) -> tuple[str, ...]:
+    def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
         """See Directory."""
         return self._snapshot.broken_for(customer_id, event_type)
 
@@ -64,16 +71,26 @@ class FileDirectory:
         return self._snapshot.knows_customer(customer_id)
 
     def reload_if_changed(self) -> Snapshot | None:
-        """Read the file again if its version is another one; the new snapshot, or None.
+        """Read the file again if the last check found this new version too; what it holds, or None.
 
         Raises DirectoryError, once for each version that cannot be read.
         """
-        versions = {path: _version(path) for path in self._versions}
-        if versions == self._versions:
+        seen = {path: _version(path) for path in self._versions}
+        settled, self._seen = seen == self._seen, seen
+        if seen == self._versions or not settled:
             return None
-        self._versions = versions
-        self._snapshot = self._read()
-        return self._snapshot
+        try:
+            snapshot, secrets = self._read()
+        except Exception:
+            if self._has_changed_since(seen):
+                return None
+            self._versions = seen
+            raise
+        if self._has_changed_since(seen):
+            return None
+        self._snapshot = snapshot
+        self._versions = self._seen = {self._path: seen[self._path]} | secrets
+        return snapshot
 
     async def watch(
         self,
@@ -85,6 +102,8 @@ class FileDirectory:
         """Look for a change every ``interval`` seconds, until cancelled; tell what came of each.
 
         The file is read in a thread: a large one takes longer than the loop can be kept waiting.
+        Whatever a reload raises is told and survived. What has no sentence of ours is told by its
+        type alone, since its text can hold a secret.
         """
         while True:
             await sleep(interval)
@@ -92,11 +111,18 @@ class FileDirectory:
                 changed = await asyncio.to_thread(self.reload_if_changed)
             except DirectoryError as error:
                 told(error)
+            except Exception as error:
+                _log.exception("a reload of the endpoints failed in an unforeseen way")
+                told(DirectoryError(str(self._path), f"cannot be read: {type(error).__name__}"))
             else:
                 if changed is not None:
                     told(changed)
 
-    def _read(self) -> Snapshot:
+    def _has_changed_since(self, seen: Mapping[Path, Version]) -> bool:
+        return any(_version(path) != version for path, version in seen.items())
+
+    def _read(self) -> tuple[Snapshot, dict[Path, Version]]:
+        """What the file holds, and the versions of the secrets files that it names."""
         secret_versions: dict[Path, Version] = {}
 
         def read_secrets(name: str) -> Sequence[str]:
@@ -105,9 +131,7 @@ class FileDirectory:
             return _read_secrets(path)
 
         text = _read_text(self._path)
-        snapshot = load(text, self._path, read_secrets)
-        self._versions = {self._path: self._versions[self._path], **secret_versions}
-        return snapshot
+        return load(text, self._path, read_secrets), secret_versions
 
 
 def load(text: str, path: Path, read_secrets: ReadSecrets) -> Snapshot:
@@ -123,9 +147,7 @@ def load(text: str, path: Path, read_secrets: ReadSecrets) -> Snapshot:
             gathered.problems.append(EndpointProblem(piece.line, piece.name, said))
         else:
             gathered.add(piece, read_secrets)
-    return Snapshot(
-        gathered.endpoints, gathered.broken, gathered.problems, gathered.other_customers
-    )
+    return Snapshot(gathered.endpoints, gathered.broken, gathered.problems)
 
 
 class _Gathered:
@@ -135,7 +157,6 @@ class _Gathered:
         self.endpoints: list[Endpoint] = []
         self.broken: list[BrokenEndpoint] = []
         self.problems: list[EndpointProblem] = []
-        self.other_customers: set[str] = set()
         self._lines: dict[str, int] = {}
 
     def add(self, entry: Entry, read_secrets: ReadSecrets) -> None:
@@ -144,19 +165,18 @@ class _Gathered:
             endpoint = parse_endpoint(entry.value, read_secrets, entry.repeated)
         except BadEndpointError as error:
             self._tell(entry, error.endpoint_id, error.problems)
-            if error.endpoint_id is not None and self._is_first(entry, error.endpoint_id):
-                self.broken.append(
-                    BrokenEndpoint(
-                        error.endpoint_id, error.customer_id, error.event_types, error.enabled
-                    )
-                )
-            elif error.customer_id is not None:
-                self.other_customers.add(error.customer_id)
+            known = error.endpoint_id
+            own = known if known is not None and self._is_first(entry, known) else None
+            self.broken.append(
+                BrokenEndpoint(own, error.customer_id, error.event_types, error.enabled)
+            )
+            return
+        if self._is_first(entry, endpoint.id):
+            self.endpoints.append(endpoint)
         else:
-            if self._is_first(entry, endpoint.id):
-                self.endpoints.append(endpoint)
-            else:
-                self.other_customers.add(endpoint.customer_id)
+            self.broken.append(
+                BrokenEndpoint(None, endpoint.customer_id, endpoint.event_types, endpoint.enabled)
+            )
 
     def _is_first(self, entry: Entry, endpoint_id: str) -> bool:
         first = self._lines.get(endpoint_id)
@@ -193,17 +213,24 @@ def _read_text(path: Path) -> str:
         raise DirectoryError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DirectoryError(str(path), f"is not UTF-8 at byte {error.start + 1}") from None
+    except ValueError:
+        raise DirectoryError(str(path), "is no name of a file") from None
 
 
 def _read_secrets(path: Path) -> Sequence[str]:
-    if path.exists() and not path.is_file():
-        raise BadSecretError("is not a file")  # a pipe would be waited for
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SECRETS_FILE_BYTES)
+        is_file = S_ISREG(path.stat().st_mode)
+        content = _start_of(path) if is_file else b""
     except OSError as error:
         raise BadSecretError(f"cannot be read: {error.strerror}") from None
     except ValueError:
         raise BadSecretError("is no name of a file") from None
+    if not is_file:
+        raise BadSecretError("is not a file")  # a pipe would be waited for
     lines = content.decode("ascii", "replace").splitlines()
     return [line.strip() for line in lines if line.strip()]
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_SECRETS_FILE_BYTES)

@@ -113,7 +113,8 @@ class _Reader:
         node = yaml.ScalarNode(tag, event.value)
         try:
             return self._loader.yaml_constructors[tag](self._loader, node)
-        except (ValueError, KeyError):  # a number of too many digits, "!!bool maybe"
+        except (ValueError, KeyError, IndexError, OverflowError):
+            # A number of too many digits, "!!bool maybe", "!!int ''", 1:1:1... of any length.
             return event.value
 
     def _next(self) -> yaml.Event:

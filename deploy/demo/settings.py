@@ -1,0 +1,59 @@
+"""What the demo can be told through the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+
+class DemoSettingsError(ValueError):
+    """The environment asks for a demo that cannot be; one line for each mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """The size of the play and where it takes place."""
+
+    pods: int = 2
+    processes: int = 4
+    """Worker processes in each pod."""
+    rate: int = 100
+    """Events per second."""
+    seconds: int = 20
+    """How long events are sent at least; longer while the killed pod is not back."""
+    keep: bool = False
+    kafka_version: str | None = None
+    bootstrap_servers: str | None = None
+    """A cluster that exists already; None: the demo starts one of its own."""
+
+    @property
+    def workers(self) -> int:
+        """Worker processes in all pods."""
+        return self.pods * self.processes
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings, or raise DemoSettingsError with every mistake at once."""
+        problems: list[str] = []
+        usual = cls()
+
+        def number(name: str, default: int, allowed: range) -> int:
+            written = environ.get(name, "").strip() or str(default)
+            if written.isascii() and written.isdigit() and int(written) in allowed:
+                return int(written)
+            problems.append(
+                f"{name}={written!r}: allowed is a whole number from {allowed[0]} to {allowed[-1]}"
+            )
+            return default
+
+        settings = cls(
+            pods=number("DEMO_PODS", usual.pods, range(2, 101)),
+            processes=number("DEMO_PROCESSES", usual.processes, range(1, 17)),
+            rate=number("DEMO_RATE", usual.rate, range(1, 100_001)),
+            seconds=number("DEMO_SECONDS", usual.seconds, range(5, 86_401)),
+            keep=environ.get("KEEP", "").strip() not in ("", "0"),
+            kafka_version=environ.get("KAFKA_VERSION") or None,
+            bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+        )
+        if problems:
+            raise DemoSettingsError("\n".join(problems))
+        return settings

@@ -1,0 +1,94 @@
+"""What check-config asks the brokers, with an admin that answers from memory."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError
+
+from app_worker.settings import KafkaSettings
+from webhook_worker.cli import main
+
+TOPICS = ("webhook", "webhook.retry.1s", "webhook.dead-letter")
+
+
+class FakeAdmin:
+    """A cluster with some topics; ``denied`` groups may not be read."""
+
+    def __init__(self, topics: Sequence[str], denied: Sequence[str] = ()) -> None:
+        self.topics = topics
+        self.denied = denied
+        self.asked: list[tuple[str, list[TopicPartition]]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    async def brokers(self) -> int:
+        return 3
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        return {topic: 4 for topic in topics if topic in self.topics}
+
+    async def committed_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int | None]:
+        self.asked.append((group_id, list(partitions)))
+        if group_id in self.denied:
+            raise GroupAuthorizationFailedError
+        return dict.fromkeys(partitions)
+
+
+def run(admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    endpoints = tmp_path / "endpoints.yaml"
+    endpoints.write_text("endpoints: []")
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "KAFKA_GROUP_ID": "hooks",
+        "WEBHOOK_ENDPOINTS": str(endpoints),
+        "WEBHOOK_RETRY_SCHEDULE": "1s",
+    }
+    monkeypatch.setattr(KafkaSettings, "admin", lambda *_: admin)
+    return main(["check-config", "--connect"], environ)
+
+
+def test_both_groups_are_asked_about_a_topic_that_exists(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = FakeAdmin(TOPICS)
+    assert run(admin, monkeypatch, tmp_path) == 0
+    here = [TopicPartition("webhook", 0)]
+    assert admin.asked == [("hooks", here), ("hooks.retry", here)]
+    out = capsys.readouterr().out
+    assert "group hooks: readable\ngroup hooks.retry: readable\n" in out
+
+
+def test_nothing_is_asked_about_a_missing_topic_which_brokers_could_then_create(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = FakeAdmin(TOPICS[1:])
+    assert run(admin, monkeypatch, tmp_path) == 1
+    assert admin.asked == []
+    out, err = capsys.readouterr()
+    assert "topic webhook: missing" in out
+    assert "group hooks: not asked, since topic webhook is missing" in out
+    assert "create the missing topics with: webhook-worker topics create" in err
+
+
+def test_a_group_that_may_not_be_read_is_told_and_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(FakeAdmin(TOPICS, denied=["hooks.retry"]), monkeypatch, tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "group hooks: readable" in out
+    assert "group hooks.retry: not readable: [Error 30] GroupAuthorizationFailedError" in out

@@ -1,0 +1,144 @@
+"""Names are resolved beside everything else: nothing waits for a lookup that hangs."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import pytest
+
+from webhook_worker.resolver import Resolver, ResolverBusyError
+
+HERE = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+BOTH = [*HERE, *HERE, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))]
+
+
+@dataclass
+class System:
+    """Stands for the system's resolver; names with "dead" in them hang until ``released``."""
+
+    released: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+
+    def getaddrinfo(self, host: str, *_: object, **__: object) -> object:
+        self.asked.append(host)
+        if "dead" in host:
+            self.released.wait(30)
+        if "missing" in host:
+            raise socket.gaierror(socket.EAI_NONAME, "none")
+        return BOTH
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    ours = System()
+    monkeypatch.setattr(socket, "getaddrinfo", ours.getaddrinfo)
+    yield ours
+    ours.released.set()
+
+
+async def until(reached: int, asked: list[str]) -> None:
+    while len(asked) < reached:  # noqa: ASYNC110 - a thread appends to it
+        await asyncio.sleep(0.001)
+
+
+async def test_addresses_come_once_each_in_order(system: System) -> None:
+    resolver = Resolver(most=1, patience=10)
+    assert await resolver.look_up("a.example") == [ip_address("127.0.0.1"), ip_address("::1")]
+
+
+async def test_an_address_needs_no_lookup(system: System) -> None:
+    resolver = Resolver(most=1, patience=10)
+    assert await resolver.look_up("127.0.0.1") == [ip_address("127.0.0.1")]
+    assert await resolver.look_up("::1") == [ip_address("::1")]
+    assert not system.asked
+
+
+async def test_one_lookup_serves_all_who_wait_for_the_name_and_is_not_remembered(
+    system: System,
+) -> None:
+    resolver = Resolver(most=4, patience=10)
+    waiting = [asyncio.create_task(resolver.look_up("dead.example")) for _ in range(20)]
+    await until(1, system.asked)
+    system.released.set()
+    answers = await asyncio.gather(*waiting)
+    assert all(answer == answers[0] for answer in answers)
+    assert system.asked == ["dead.example"]
+    await resolver.look_up("dead.example")
+    assert len(system.asked) == 2
+
+
+async def test_a_failure_is_told_to_all_who_wait(system: System) -> None:
+    resolver = Resolver(most=4, patience=10)
+    answers = await asyncio.gather(
+        *(resolver.look_up("missing.example") for _ in range(3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [socket.gaierror] * 3
+
+
+async def test_a_lookup_that_hangs_takes_one_thread_and_nothing_else(system: System) -> None:
+    resolver = Resolver(most=2, patience=10)
+    hanging = asyncio.create_task(resolver.look_up("dead.example"))
+    await until(1, system.asked)
+    assert await resolver.look_up("a.example")
+    assert await asyncio.wait_for(asyncio.to_thread(str), 5) == ""
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+
+
+async def test_a_waiter_that_gives_up_leaves_the_lookup_to_the_others(system: System) -> None:
+    resolver = Resolver(most=1, patience=10)
+    first, second = (asyncio.create_task(resolver.look_up("dead.example")) for _ in range(2))
+    await until(1, system.asked)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    system.released.set()
+    assert await second
+
+
+async def test_beyond_the_bound_a_lookup_waits_and_then_says_why(system: System) -> None:
+    resolver = Resolver(most=1, patience=0.05)
+    hanging = asyncio.create_task(resolver.look_up("dead.example"))
+    await until(1, system.asked)
+    with pytest.raises(ResolverBusyError, match="all 1 threads of our resolver are busy"):
+        await resolver.look_up("a.example")
+    system.released.set()
+    await hanging
+    assert await resolver.look_up("a.example")
+
+
+async def test_those_who_waited_for_a_thread_share_one_lookup_too(system: System) -> None:
+    resolver = Resolver(most=1, patience=10)
+    hanging = asyncio.create_task(resolver.look_up("dead.example"))
+    await until(1, system.asked)
+    waiting = [asyncio.create_task(resolver.look_up("a.example")) for _ in range(5)]
+    await asyncio.sleep(0)
+    system.released.set()
+    await asyncio.gather(hanging, *waiting)
+    assert system.asked == ["dead.example", "a.example"]
+
+
+def test_the_end_of_the_process_waits_for_no_lookup() -> None:
+    program = """
+import asyncio, socket, time
+from webhook_worker.resolver import Resolver
+socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+async def main():
+    try:
+        async with asyncio.timeout(0.1):
+            await Resolver(most=1, patience=1).look_up("dead.example")
+    except TimeoutError:
+        print("gave up")
+asyncio.run(main())
+"""
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, timeout=50, check=True
+    )
+    assert (ended.stdout, ended.stderr) == (b"gave up\n", b"")
+    assert time.monotonic() - began < 30
