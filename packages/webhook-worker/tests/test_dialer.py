@@ -12,13 +12,13 @@ from ipaddress import ip_address, ip_network
 import pytest
 import trustme
 
-from webhook_worker import dialer as dialer_module
 from webhook_worker.attempt import Answered, Attempt, Failed
-from webhook_worker.dialer import Resolve
 from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.request import Request
-from webhook_worker.sender import Sender, tls_context
-from webhook_worker.transport import ConnectionLimits
+from webhook_worker.sending import dialer as dialer_module
+from webhook_worker.sending.dialer import Resolve
+from webhook_worker.sending.sender import Sender, tls_context
+from webhook_worker.sending.transport import ConnectionLimits
 from webhook_worker.url import parse_url
 
 OPEN = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook_worker.idle import IdleConnections
+from webhook_worker.sending.idle import IdleConnections
 
 A = ("http", "a.example", 80)
 B = ("https", "b.example", 443)

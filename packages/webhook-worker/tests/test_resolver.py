@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from webhook_worker.resolver import Resolver, ResolverBusyError
+from webhook_worker.sending.resolver import Resolver, ResolverBusyError
 
 HERE = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
 BOTH = [*HERE, *HERE, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))]
@@ -126,7 +126,7 @@ async def test_those_who_waited_for_a_thread_share_one_lookup_too(system: System
 def test_the_end_of_the_process_waits_for_no_lookup() -> None:
     program = """
 import asyncio, socket, time
-from webhook_worker.resolver import Resolver
+from webhook_worker.sending.resolver import Resolver
 socket.getaddrinfo = lambda *_, **__: time.sleep(60)
 async def main():
     try:

@@ -11,13 +11,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import httpx
 import pytest
 
-from webhook_worker import transport
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.request import Request
-from webhook_worker.sender import MOST_BODY_BYTES, Sender
-from webhook_worker.stream import MOST_ANSWER_BYTES, MOST_READ_BYTES, Stream
-from webhook_worker.transport import ConnectionLimits
+from webhook_worker.sending import transport
+from webhook_worker.sending.sender import MOST_BODY_BYTES, Sender
+from webhook_worker.sending.stream import MOST_ANSWER_BYTES, MOST_READ_BYTES, Stream
+from webhook_worker.sending.transport import ConnectionLimits
 from webhook_worker.url import parse_url
 
 LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))

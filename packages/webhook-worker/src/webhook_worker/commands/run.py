@@ -21,9 +21,9 @@ from webhook_worker.endpoint_report import EndpointReport
 from webhook_worker.errors import WebhookError
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.plan import plan_of
-from webhook_worker.sender import Sender
+from webhook_worker.sending.sender import Sender
+from webhook_worker.sending.transport import ConnectionLimits
 from webhook_worker.settings import AllSettings, strangers
-from webhook_worker.transport import ConnectionLimits
 
 SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)
 """Exceptions whose text may be logged: none of them holds a record, a secret or a URL."""

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address
 import httpx
 
 from webhook_worker.egress import Address, EgressPolicy
-from webhook_worker.resolver import Resolver, ResolverBusyError
-from webhook_worker.stream import Stream
+from webhook_worker.sending.resolver import Resolver, ResolverBusyError
+from webhook_worker.sending.stream import Stream
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """From a host, a name or an address, and a port to at least one address, the best first."""

@@ -11,7 +11,9 @@ from typing import Self
 import httpx
 
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
-from webhook_worker.dialer import (
+from webhook_worker.egress import EgressPolicy
+from webhook_worker.request import Request
+from webhook_worker.sending.dialer import (
     AddressBlockedError,
     Dialer,
     NameNotResolvedError,
@@ -20,9 +22,7 @@ from webhook_worker.dialer import (
     ResolverUnavailableError,
     TlsError,
 )
-from webhook_worker.egress import EgressPolicy
-from webhook_worker.request import Request
-from webhook_worker.transport import ConnectionLimits, PooledTransport, TooLongError
+from webhook_worker.sending.transport import ConnectionLimits, PooledTransport, TooLongError
 
 MOST_BODY_BYTES = 16 * 1024
 """How much of an answer's body is read; then the connection is closed. Raw: never decompressed."""

@@ -10,9 +10,9 @@ from typing import cast
 import httpcore
 import httpx
 
-from webhook_worker.dialer import Dialer
-from webhook_worker.idle import IdleConnections, Origin
-from webhook_worker.stream import MOST_ANSWER_BYTES, AnswerTooLongError, Stream
+from webhook_worker.sending.dialer import Dialer
+from webhook_worker.sending.idle import IdleConnections, Origin
+from webhook_worker.sending.stream import MOST_ANSWER_BYTES, AnswerTooLongError, Stream
 
 STALE_SECONDS = 1.0
 """A kept connection that had been closed meanwhile says so within a round trip. One that breaks

@@ -1,0 +1,1 @@
+"""From a request to what came back: attempts, connections, the addresses that are dialled."""
