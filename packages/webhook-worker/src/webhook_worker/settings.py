@@ -81,7 +81,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
         network = ip_network(text)
         plain = plain_network(network)
         if plain != network:
-            raise ValueError(f"write {network} as {plain}: it is judged as that")
+            raise ValueError(f"write {text} as {plain}: it is judged as that")
     return texts
 
 
