@@ -44,6 +44,7 @@ from kafka_utils import KafkaUtilsError, create_producer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PRODUCER_STOP_SECONDS = 5.0
+LOOK_AROUND = ("KAFKA_", "WEBHOOK_")
 
 T = TypeVar("T")
 
@@ -213,7 +214,7 @@ def _keep_logs(stage: Stage) -> Path:
 
 def _look_around(stage: Stage, pods: Sequence[Pod]) -> None:
     """Say what there is to see, and wait for a signal."""
-    shown = ("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_GROUP_ID", "WEBHOOK_TOPIC", "WEBHOOK_ENDPOINTS")
+    shown = sorted(name for name in stage.environment if name.startswith(LOOK_AROUND))
     for line in (
         "KEEP=1: everything is left up. In another terminal:",
         *(f"  export {name}={stage.environment[name]}" for name in shown),

@@ -1,1 +1,1 @@
-"""The whole fleet on one machine: brokers, pods, a sample receiver, a demo."""
+"""Real Kafka brokers on this machine: fetched, started, watched over, ended."""

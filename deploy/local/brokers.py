@@ -251,7 +251,9 @@ def _up(version: str, ports: Sequence[int] | None) -> None:
         directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         guard.remove(directory)
         with Cluster(version, directory=directory, ports=ports, guard=guard) as cluster:
-            print(f"# Kafka {version}, logs in {directory}; Ctrl-C ends it and removes all")
+            print(
+                f"# Kafka {version}, logs in {directory}; Ctrl-C or SIGTERM ends it and removes all"
+            )
             print(f"export KAFKA_BOOTSTRAP_SERVERS={cluster.bootstrap_servers}", flush=True)
             signal.pause()
 

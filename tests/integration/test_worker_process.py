@@ -20,6 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app_worker import DelaySchedule
+from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
 
 ROOT = Path(__file__).parents[2]
@@ -294,6 +295,26 @@ def test_without_a_broker_it_says_so_keeps_trying_and_ends_at_once(
         code, seconds = worker.stop()
     assert code == 0
     assert seconds < 2
+
+
+async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(
+    own_cluster: Cluster, topic: str, tmp_path: Path
+) -> None:
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": own_cluster.bootstrap_servers,
+        "KAFKA_GROUP_ID": topic,
+        "TEST_TOPIC": topic,
+    }
+    await create_topics(environ)
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(worker.ready)
+        for number in range(3):
+            own_cluster.kill(number)
+        worker.wait_until(lambda: "Failed fetch" in worker.messages())
+        code, seconds = worker.stop()
+        assert code == 0, worker.messages()
+        assert seconds < 25
+        assert worker.log[-1]["msg"] == "stopped"
 
 
 def test_a_port_that_is_taken_ends_it_with_code_2(environ: dict[str, str], tmp_path: Path) -> None:

@@ -86,7 +86,10 @@ class ScriptedConsumer:
         self.closed = False
         self.fetching_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._fetcher = SimpleNamespace(error_future=self.fetching_ended)
-        self._coordinator = self._client = SimpleNamespace()
+        self._coordinator = SimpleNamespace()
+        self._client = SimpleNamespace(close=self.close_connections)
+        self.connections_closed = False
+        self.stop_error: BaseException | None = None
         self._changed = asyncio.Event()
         self._assigned = asyncio.Event()
         self._listener: Any = None
@@ -125,6 +128,11 @@ class ScriptedConsumer:
         self.closed = True
         if self.hold_stop:
             await self.hold_stop.wait()
+        if self.stop_error:
+            raise self.stop_error
+
+    async def close_connections(self) -> None:
+        self.connections_closed = True
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.positions)
@@ -1202,11 +1210,22 @@ async def test_a_member_that_cannot_stop_in_a_rebalance_leaves_the_group_first()
     bench.consumer._coordinator = SimpleNamespace(
         member_id="m", coordinator_id=1, group_id="group", _group_instance_id=None
     )
-    bench.consumer._client = SimpleNamespace(send=send)
+    bench.consumer._client.send = send
     async with bench.running():
         await asyncio.sleep(1)
     assert [node for node, _ in sent] == [1]
     assert asyncio.get_running_loop().time() < 2.5
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), KafkaConnectionError("gone")])
+async def test_an_end_without_brokers_is_an_end_in_order(error: BaseException) -> None:
+    # aiokafka's fetcher lets its own cancellation through when a fetch waits in its backoff.
+    bench = Bench()
+    bench.consumer.stop_error = error
+    async with bench.running():
+        await asyncio.sleep(1)
+    assert bench.consumer.closed
+    assert bench.consumer.connections_closed
 
 
 async def test_a_stop_drains_commits_and_delivers_nothing_twice() -> None:

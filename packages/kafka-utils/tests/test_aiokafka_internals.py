@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kafka_utils.aiokafka_internals import fetch_failure, leave_group
+from kafka_utils.aiokafka_internals import close_connections, fetch_failure, leave_group
 
 
 class Client:
@@ -48,3 +48,13 @@ async def test_the_end_of_fetching_is_the_task_that_fetches() -> None:
     fetching = asyncio.get_running_loop().create_future()
     consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(error_future=fetching))
     assert fetch_failure(consumer) is fetching
+
+
+async def test_connections_are_closed_by_the_client() -> None:
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    await close_connections(SimpleNamespace(_client=SimpleNamespace(close=close)))  # type: ignore[arg-type]
+    assert closed == [True]

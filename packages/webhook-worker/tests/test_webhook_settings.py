@@ -101,6 +101,7 @@ def test_every_variable_can_be_set() -> None:
         ("WEBHOOK_EGRESS_ALLOW", "intranet"),
         ("WEBHOOK_EGRESS_ALLOW", "::ffff:10.0.0.0/104"),
         ("WEBHOOK_EGRESS_ALLOW", "64:ff9b::a00:0/104"),
+        ("WEBHOOK_ENDPOINTS", "http://example.com/endpoints.yaml"),
         ("WEBHOOK_MAX_EVENT_BYTES", "1000001"),
     ],
 )

@@ -24,7 +24,7 @@ from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.record import Record
 from app_worker.starter import Starter
-from kafka_utils.aiokafka_internals import fetch_failure, leave_group
+from kafka_utils.aiokafka_internals import close_connections, fetch_failure, leave_group
 
 LONGEST_MARGIN_SECONDS = 2.0
 """Kept back from a drain for its commit and for leaving the group, a fifth of it at most."""
@@ -174,9 +174,12 @@ class Controller:
             if not stopped:
                 # It waits in a rebalance. A member that is no more in the group need not.
                 await leave_group(self._consumer)
-            await stopping
+            await asyncio.wait({stopping})
         finally:
             stopping.cancel()
+            await close_connections(self._consumer)
+        if not stopping.cancelled():
+            stopping.result()
 
     def _until_committed(self) -> float:
         """When, on the loop's clock, a drain that begins now must have committed."""

@@ -51,7 +51,8 @@ class KafkaSettings(Settings):
     )
     group_id: str = Field(
         default="app-worker-webhook",
-        description="The consumer group; the delay topics are read in `<group>.retry`.",
+        description="The consumer group; the delay topics are read in `<group>.retry`, by a new "
+        "group from their beginning.",
     )
     assignor: Annotated[
         CommaList, Allowed("names of known assignors, separated by commas, the preferred one first")
@@ -61,8 +62,9 @@ class KafkaSettings(Settings):
     )
     group_instance_id: str | None = Field(
         default=None,
-        description="Makes this a static member, as `<this>-<WORKER_PROCESS_INDEX>`; "
-        "unset, it is a dynamic one.",
+        description="Makes this a static member, as `<this>-<WORKER_PROCESS_INDEX>`; unset, it is "
+        "a dynamic one. It must differ in every pod (its name, say): two members of one id push "
+        "each other out and repeat everything.",
     )
     client_id: str | None = Field(
         default=None,
@@ -198,7 +200,8 @@ class WorkerSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="WORKER_")
 
     max_in_flight: Annotated[int, Unit("records"), Field(ge=1, le=100_000)] = Field(
-        default=100, description="Records in work at a time."
+        default=100,
+        description="Records in work at a time; one of several partitions gets half of it at most.",
     )
     max_in_flight_bytes: Annotated[int, Unit("bytes"), Field(ge=1)] = Field(
         default=32 * 1024 * 1024, description="Bytes of key, value and headers in work at a time."

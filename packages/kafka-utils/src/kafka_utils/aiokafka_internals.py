@@ -34,3 +34,12 @@ async def leave_group(consumer: AIOKafkaConsumer) -> bool:
         return False
     await consumer._client.send(node, LeaveGroupRequest(coordinator.group_id, member))
     return True
+
+
+async def close_connections(consumer: AIOKafkaConsumer) -> None:
+    """Close every connection of a started consumer, which may be stopped already.
+
+    ``stop`` never comes to that when it is cancelled, nor when a fetch waits in its backoff because
+    a broker is gone: then the fetcher lets a cancellation of its own through.
+    """
+    await consumer._client.close()

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
@@ -88,6 +89,8 @@ def in_words(error: OSError | KafkaError, security: Security) -> str:
             words = f"has a certificate that is not trusted ({error.verify_message})"
         case ssl.SSLError():
             words = f"failed to agree on TLS ({error})"
+        case IllegalSaslStateError():
+            return f"does not ask for SASL there; protocol {security.protocol} may be wrong"
         case TimeoutError():
             words = "did not answer in time"
         case KafkaConnectionError():

@@ -29,7 +29,11 @@ _TOPIC = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_TOPIC_NAME}}}")
 
 def _path_of(value: object) -> object:
     """The path that a text names, be it a path or a file: URL."""
-    if not isinstance(value, str) or not value.startswith("file:"):
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("file:"):
+        if "://" in value:
+            raise ValueError("a URL of another kind is not read")
         return value
     url = urlsplit(value)
     if url.netloc not in ("", "localhost") or not url.path or url.query or url.fragment:
