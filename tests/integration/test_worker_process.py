@@ -307,7 +307,8 @@ async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(
     }
     await create_topics(environ)
     with running(tmp_path, **environ) as worker:
-        worker.wait_until(worker.ready)
+        await send(environ, "a record")
+        worker.wait_until(lambda: any(line.startswith("end") for line in worker.printed))
         for number in range(3):
             own_cluster.kill(number)
         worker.wait_until(lambda: "Failed fetch" in worker.messages())
