@@ -89,7 +89,17 @@ async def test_a_topic_is_created_once(admin: Admin) -> None:
     assert (first.created, first.existing) == ((name,), ())
     assert (second.created, second.existing) == ((), (name,))
     await eventually(lambda: admin.partition_counts([name]), {name: 5})
-    assert name in await admin.list_topics()
+
+
+async def test_a_topic_that_exists_is_listed(admin: Admin) -> None:
+    name = f"kafka-utils.{uuid.uuid4().hex}"
+    await admin.create([TopicSpec(name=name, partitions=1, replication=3)])
+
+    async def is_listed() -> bool:
+        return name in await admin.list_topics()
+
+    # Each question may reach another broker, and they learn of a topic one after the other.
+    await eventually(is_listed, True)
 
 
 async def test_asking_for_a_missing_topic_does_not_create_it(admin: Admin) -> None:
