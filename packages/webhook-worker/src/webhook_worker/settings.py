@@ -181,9 +181,7 @@ class WebhookSettings(Settings):
             room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)
             allowed = f"at most {room} characters, so that {longest[len(self.topic) :]} can follow"
             yield sentence("WEBHOOK_TOPIC", repr(self.topic), allowed)
-        if self.dead_letter_topic == self.topic or re.fullmatch(
-            self.schedule.pattern, self.dead_letter_topic
-        ):
+        if self.dead_letter_topic == self.topic or self.schedule.among([self.dead_letter_topic]):
             yield sentence(
                 "WEBHOOK_DEAD_LETTER_TOPIC",
                 repr(self.dead_letter_topic),
