@@ -1,22 +1,23 @@
 """Assignors by name: built-in ones, plugged-in ones, and what each consumer has for itself."""
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
-from aiokafka.cluster import ClusterMetadata
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocol
 
 from kafka_utils import AssignorPluginError, ConsumerConfig, UnknownAssignorError
-from kafka_utils.assignors import registry
+from kafka_utils.assignors import plugins, registry
+from kafka_utils.assignors.base import Assignor
+from kafka_utils.assignors.consumer_protocol import decode_subscription
+from kafka_utils.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka_utils.assignors.eager import EagerAssignor
+
+BUILT_IN = ("cooperative-sticky", "range", "roundrobin", "sticky")
 
 GOOD = """
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -25,7 +26,15 @@ class Nearest(RoundRobinPartitionAssignor):
     name = "nearest"
 """
 
-Assignor = type[AbstractPartitionAssignor]
+OURS = """
+from kafka_utils.assignors.base import Assignor
+
+class Nearest(Assignor):
+    name = "nearest"
+    def subscription(self, topics, owned, generation, rack): ...
+    def plan(self, partition_counts, members): ...
+"""
+
 Plug = Callable[..., None]
 
 
@@ -40,7 +49,7 @@ def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plug]:
         metadata.mkdir(parents=True)
         (metadata / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.2\n")
         (metadata / "entry_points.txt").write_text(
-            f"[{registry.ENTRY_POINT_GROUP}]\n{name} = {target}\n"
+            f"[{plugins.ENTRY_POINT_GROUP}]\n{name} = {target}\n"
         )
         module = target.partition(":")[0]
         (root / f"{module}.py").write_text(source)
@@ -63,25 +72,44 @@ def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plug]:
 def test_a_built_in_name_is_aiokafkas_assignor(name: str, assignor: type) -> None:
     resolved = registry.resolve(name)
 
-    assert issubclass(resolved, assignor)
-    assert vars(assignor)["name"] == name
+    assert isinstance(resolved, EagerAssignor)
+    assert issubclass(resolved.assignor, assignor)
+    assert resolved.name == name
+    assert not resolved.cooperative
+
+
+def test_cooperative_sticky_is_built_in() -> None:
+    assert isinstance(registry.resolve("cooperative-sticky"), CooperativeStickyAssignor)
 
 
 def test_the_names_are_sorted() -> None:
-    assert registry.names() == ("range", "roundrobin", "sticky")
+    assert registry.names() == BUILT_IN
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownAssignorError, match="must be one of range, roundrobin, sticky"):
-        registry.resolve("cooperative-sticky")
+    with pytest.raises(UnknownAssignorError, match=f"must be one of {', '.join(BUILT_IN)}"):
+        registry.resolve("nearest")
 
 
 def test_a_plugged_in_assignor_is_found_by_its_name(plug: Plug) -> None:
     plug("nearest", "rack_aware_good:Nearest", GOOD)
 
-    assert registry.names() == ("nearest", "range", "roundrobin", "sticky")
+    assert registry.names() == ("cooperative-sticky", "nearest", *BUILT_IN[1:])
     assert "rack_aware_good" not in sys.modules
-    assert registry.resolve("nearest").__name__ == "Nearest"
+    resolved = registry.resolve("nearest")
+    assert isinstance(resolved, EagerAssignor)
+    assert resolved.assignor.__name__ == "Nearest"
+    assert resolved.name == "nearest"
+
+
+def test_a_plugged_in_assignor_may_be_one_of_our_own_kind(plug: Plug) -> None:
+    plug("nearest", "rack_aware_ours:Nearest", OURS)
+
+    first, second = registry.resolve("nearest"), registry.resolve("nearest")
+
+    assert type(first).__name__ == "Nearest"
+    assert isinstance(first, Assignor)
+    assert first is not second
 
 
 def test_a_config_accepts_a_plugged_in_assignor_and_an_unknown_one_lists_it(plug: Plug) -> None:
@@ -89,7 +117,7 @@ def test_a_config_accepts_a_plugged_in_assignor_and_an_unknown_one_lists_it(plug
 
     config = ConsumerConfig(bootstrap_servers=("a:1",), group_id="g", assignors=("nearest",))
     assert config.assignors == ("nearest",)
-    with pytest.raises(UnknownAssignorError, match="one of nearest, range, roundrobin, sticky"):
+    with pytest.raises(UnknownAssignorError, match="one of cooperative-sticky, nearest, range"):
         ConsumerConfig(bootstrap_servers=("a:1",), group_id="g", assignors=("farthest",))
 
 
@@ -109,12 +137,28 @@ def test_a_config_accepts_a_plugged_in_assignor_and_an_unknown_one_lists_it(plug
         (
             "other_type:Nearest",
             "class Nearest:\n    name = 'nearest'",
-            "a subclass of AbstractPartitionAssignor, which other_type:Nearest of rack-aware 1.2 ",
+            "a subclass of Assignor or of AbstractPartitionAssignor, which other_type:Nearest of "
+            "rack-aware 1.2 is not",
         ),
         (
             "wrong_name:Nearest",
             GOOD.replace('"nearest"', '"closest"'),
             "wrong_name:Nearest of rack-aware 1.2 is called 'closest'",
+        ),
+        (
+            "no_name:Nearest",
+            OURS.replace('    name = "nearest"', ""),
+            "no_name:Nearest of rack-aware 1.2 is called None",
+        ),
+        (
+            "needs_arguments:Nearest",
+            OURS + "    def __init__(self, rack): ...",
+            "can be made without arguments; needs_arguments:Nearest of rack-aware 1.2 raises Type",
+        ),
+        (
+            "incomplete_ours:Nearest",
+            OURS.replace("def plan", "def planned"),
+            "incomplete_ours:Nearest of rack-aware 1.2 lacks plan",
         ),
         (
             "incomplete:Nearest",
@@ -143,42 +187,37 @@ def test_two_distributions_with_one_name_are_refused(plug: Plug) -> None:
         registry.resolve("nearest")
 
 
-def test_a_built_in_assignor_cannot_be_shadowed(
-    plug: Plug, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_built_in_assignor_cannot_be_shadowed(plug: Plug) -> None:
     plug("sticky", "shadowing:Nearest", GOOD.replace('"nearest"', '"sticky"'))
 
-    with caplog.at_level(logging.WARNING):
-        resolved = registry.resolve("sticky")
+    resolved = registry.resolve("sticky")
 
-    assert issubclass(resolved, StickyPartitionAssignor)
-    assert registry.names() == ("range", "roundrobin", "sticky")
-    assert "the assignor 'sticky' of rack-aware 1.2 is not used" in caplog.text
+    assert isinstance(resolved, EagerAssignor)
+    assert issubclass(resolved.assignor, StickyPartitionAssignor)
+    assert registry.names() == BUILT_IN
+    assert "shadowing" not in sys.modules
 
 
 class Fleet:
     """The members of one group, who agree on an assignment as the coordinator would let them."""
 
     def __init__(self, partitions: dict[str, int], assignors: dict[str, Assignor]) -> None:
-        stand_in = SimpleNamespace(
-            topics=lambda: set(partitions),
-            partitions_for_topic=lambda topic: set(range(partitions[topic])),
-        )
-        self.cluster = cast(ClusterMetadata, stand_in)
-        self.topics = list(partitions)
+        self.partitions = partitions
         self.assignors = assignors
+        self.generation = 0
 
-    def rebalance(self, members: list[str]) -> dict[str, set[tuple[str, int]]]:
-        metadata = {
-            member: ConsumerProtocol.METADATA.decode(
-                self.assignors[member].metadata(self.topics).encode()
+    def rebalance(self, members: list[str]) -> dict[str, frozenset[TopicPartition]]:
+        told = {
+            member: decode_subscription(
+                self.assignors[member].subscription(self.partitions, (), self.generation, None)
             )
             for member in members
         }
-        assignment = self.assignors[members[0]].assign(self.cluster, metadata)
+        plan = self.assignors[members[0]].plan(self.partitions, told)
+        self.generation += 1
         for member in members:
-            self.assignors[member].on_assignment(assignment[member])
-        return {member: set(assignment[member].partitions()) for member in members}
+            self.assignors[member].on_assignment(plan.assignment[member], self.generation)
+        return dict(plan.assignment)
 
 
 def kept_after_a_member_left(main: dict[str, Assignor], other: dict[str, Assignor]) -> int:
@@ -211,6 +250,7 @@ def test_consumers_that_share_a_class_forget_what_they_had() -> None:
 def test_each_resolution_is_a_class_of_its_own(name: str) -> None:
     first, second = registry.resolve(name), registry.resolve(name)
 
-    assert first is not second
-    first.leaked = True  # type: ignore[attr-defined]
-    assert not hasattr(second, "leaked")
+    assert isinstance(first, EagerAssignor)
+    assert isinstance(second, EagerAssignor)
+    first.assignor.leaked = True  # type: ignore[attr-defined]
+    assert not hasattr(second.assignor, "leaked")
