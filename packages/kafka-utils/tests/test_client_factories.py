@@ -7,8 +7,6 @@ from typing import Any
 
 import aiokafka
 import pytest
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 import kafka_utils.consumer
 import kafka_utils.producer
@@ -20,15 +18,21 @@ from kafka_utils import (
     create_consumer,
     create_producer,
 )
+from kafka_utils.aiokafka_internals import IncrementalConsumer
+from kafka_utils.assignors import registry
+from kafka_utils.coordinator.group_side import GroupSide
+from kafka_utils.errors import AssignorPluginError, Problem
+from kafka_utils.events import ConsumerEvents
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 SERVERS = ("127.0.0.1:1", "[::1]:1")
 
 
 class Given:
-    """Stands in for a client of aiokafka and keeps what it was given."""
+    """Stands in for a client and keeps what it was given."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, group_side: Any = None, **arguments: Any) -> None:
+        self.group_side = group_side
         self.arguments = arguments
 
 
@@ -43,13 +47,13 @@ def clients_keep_their_arguments(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "real_clients" not in request.fixturenames:
-        monkeypatch.setattr(kafka_utils.consumer, "AIOKafkaConsumer", Given)
+        monkeypatch.setattr(kafka_utils.consumer, "IncrementalConsumer", Given)
         monkeypatch.setattr(kafka_utils.producer, "AIOKafkaProducer", Given)
 
 
 @pytest.fixture
 def real_clients() -> None:
-    """Leave aiokafka's own classes in place."""
+    """Leave the clients' own classes in place."""
 
 
 def consumer_arguments(**changes: Any) -> dict[str, Any]:
@@ -80,10 +84,10 @@ def test_a_consumer_is_given_every_field() -> None:
         max_poll_interval_ms=400_000,
         isolation_level="read_uncommitted",
         fetch_max_wait_ms=100,
+        metadata_max_age_ms=9_000,
         max_partition_fetch_bytes=4_096,
     )
 
-    del arguments["partition_assignment_strategy"]
     assert arguments == {
         "bootstrap_servers": ["127.0.0.1:1", "[::1]:1"],
         "group_id": "fleet",
@@ -93,10 +97,11 @@ def test_a_consumer_is_given_every_field() -> None:
         "session_timeout_ms": 45_000,
         "heartbeat_interval_ms": 1_000,
         "rebalance_timeout_ms": 50_000,
-        "request_timeout_ms": 55_000,
+        "request_timeout_ms": 20_000,
         "max_poll_interval_ms": 400_000,
         "isolation_level": "read_uncommitted",
         "fetch_max_wait_ms": 100,
+        "metadata_max_age_ms": 9_000,
         "max_partition_fetch_bytes": 4_096,
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
@@ -104,35 +109,38 @@ def test_a_consumer_is_given_every_field() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("request_timeout_ms", "rebalance_timeout_ms", "effective_ms"),
-    [(30_000, 60_000, 65_000), (30_000, 34_000, 39_000), (120_000, 60_000, 120_000)],
-)
-def test_a_join_may_take_as_long_as_the_brokers_hold_it_back(
-    request_timeout_ms: int, rebalance_timeout_ms: int, effective_ms: int
-) -> None:
-    arguments = consumer_arguments(
-        request_timeout_ms=request_timeout_ms, rebalance_timeout_ms=rebalance_timeout_ms
-    )
+def test_joins_have_a_time_of_their_own_and_other_requests_keep_theirs() -> None:
+    arguments = consumer_arguments(request_timeout_ms=30_000, rebalance_timeout_ms=60_000)
 
-    assert arguments["request_timeout_ms"] == effective_ms
+    assert arguments["request_timeout_ms"] == 30_000
 
 
-def test_assignors_travel_as_classes_in_order_of_preference() -> None:
-    first, second = consumer_arguments(assignors=("sticky", "range"))[
-        "partition_assignment_strategy"
-    ]
-
-    assert issubclass(first, StickyPartitionAssignor)
-    assert issubclass(second, RangePartitionAssignor)
-
-
-def test_two_consumers_have_assignors_of_their_own() -> None:
+def test_the_group_side_is_made_of_the_same_configuration_and_hook() -> None:
     config = ConsumerConfig(bootstrap_servers=SERVERS, group_id="fleet")
+    events = ConsumerEvents()
+    client: Any = create_consumer(config, events)
 
-    strategies = [given(create_consumer(config))["partition_assignment_strategy"] for _ in range(2)]
+    assert client.group_side.func is GroupSide
+    assert client.group_side.args == (config, events)
 
-    assert strategies[0] != strategies[1]
+
+def test_a_hook_is_not_needed() -> None:
+    client: Any = create_consumer(ConsumerConfig(bootstrap_servers=SERVERS, group_id="fleet"))
+
+    assert type(client.group_side.args[1]) is ConsumerEvents
+
+
+def test_an_assignor_that_has_become_unusable_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unusable(name: str) -> None:
+        raise AssignorPluginError([Problem("assignors", name, "usable")])
+
+    config = ConsumerConfig(bootstrap_servers=SERVERS, group_id="fleet", assignors=("sticky",))
+    monkeypatch.setattr(registry, "resolve", unusable)
+
+    with pytest.raises(ConfigurationError, match="sticky"):
+        create_consumer(config)
 
 
 def test_a_producer_is_idempotent_and_waits_for_all_replicas() -> None:
@@ -209,7 +217,8 @@ def test_a_certificate_that_became_unusable_is_a_configuration_error(tmp_path: P
 async def test_a_consumer_is_not_started_and_not_subscribed(real_clients: None) -> None:
     consumer = create_consumer(ConsumerConfig(bootstrap_servers=SERVERS, group_id="fleet"))
 
-    assert type(consumer) is aiokafka.AIOKafkaConsumer
+    assert type(consumer) is IncrementalConsumer
+    assert isinstance(consumer, aiokafka.AIOKafkaConsumer)
     assert consumer.subscription() == frozenset()
     await consumer.stop()
 

@@ -44,7 +44,7 @@ def problems_of(make: Any, **changes: Any) -> tuple[Problem, ...]:
 def test_the_defaults_are_accepted() -> None:
     config = consumer_config()
 
-    assert config.assignors == ("sticky",)
+    assert config.assignors == ("cooperative-sticky",)
     assert config.security == Security()
     assert producer_config().compression is None
 
@@ -162,10 +162,11 @@ def test_a_producer_refuses(changes: dict[str, Any], field: str, sentence: str) 
 
 def test_a_wrong_assignor_lists_the_known_ones() -> None:
     with pytest.raises(UnknownAssignorError) as caught:
-        consumer_config(assignors=("cooperative-sticky", "sticky"))
+        consumer_config(assignors=("cooperative", "sticky"))
 
     assert str(caught.value) == (
-        "assignors is 'cooperative-sticky', but must be one of range, roundrobin, sticky"
+        "assignors is 'cooperative', but must be one of "
+        "cooperative-sticky, range, roundrobin, sticky"
     )
 
 

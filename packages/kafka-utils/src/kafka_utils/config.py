@@ -109,8 +109,11 @@ class ConsumerConfig:
     bootstrap_servers: tuple[str, ...]
     """Each ``host:port``; one that answers is enough to find the others."""
     group_id: str
-    assignors: tuple[str, ...] = ("sticky",)
-    """Names of assignors in order of preference; see ``assignors.registry.names()``."""
+    assignors: tuple[str, ...] = ("cooperative-sticky",)
+    """Names of assignors in order of preference; see ``assignors.registry.names()``.
+
+    The member is cooperative (KIP-429) if all of them are.
+    """
     group_instance_id: str | None = None
     """Makes this a static member (KIP-345), unique in its group; None is a dynamic member."""
     client_id: str = "kafka-utils"
@@ -123,7 +126,8 @@ class ConsumerConfig:
     rebalance_timeout_ms: int = 60_000
     """How long the brokers wait in a rebalance for every member to join again."""
     request_timeout_ms: int = 30_000
-    """How long a request to a broker may take; joins may take longer, see ``create_consumer``."""
+    """How long a request to a broker may take. Joins have a connection of their own, and take up
+    to the rebalance timeout and 5 s more if that is longer."""
     max_poll_interval_ms: int = 600_000
     """A member that has not asked for records for so long leaves its group."""
     revoke_timeout_ms: int = 30_000
@@ -134,6 +138,8 @@ class ConsumerConfig:
     """How long a broker may hold back the answer to a fetch while there are no records."""
     max_partition_fetch_bytes: int = 1_048_576
     """The most that one fetch brings of one partition; a single larger record still comes."""
+    metadata_max_age_ms: int = 300_000
+    """How often the brokers are asked for new topics and partitions, if nothing else is amiss."""
     security: Security = Security()
 
     def __post_init__(self) -> None:
@@ -151,6 +157,7 @@ class ConsumerConfig:
             "max_poll_interval_ms",
             "revoke_timeout_ms",
             "fetch_max_wait_ms",
+            "metadata_max_age_ms",
         ):
             check.whole_number(name, "milliseconds")
         check.whole_number("max_partition_fetch_bytes", "bytes")

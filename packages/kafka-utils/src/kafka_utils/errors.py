@@ -5,7 +5,11 @@
     |   |-- UnknownAssignorError                 no assignor has that name; lists the known ones
     |   `-- AssignorPluginError                  a plugged-in assignor cannot be used; whose it is
     |-- UnreachableError (KafkaConnectionError)  no broker could be talked to; why, server by server
-    `-- TopicCreationError                       the brokers refused topics; why, topic by topic
+    |-- TopicCreationError                       the brokers refused topics; why, topic by topic
+    `-- GroupError (KafkaError)                  the group cannot be taken part in, for good
+        |-- FencedError                          another member has its instance id
+        |-- InconsistentAssignorsError           it has no assignor in common with the others
+        `-- BrokerTooOldError                    the coordinator lacks a request; which Kafka has it
 
 Everything else that the brokers answer travels as aiokafka's own ``KafkaError``.
 """
@@ -13,7 +17,7 @@ Everything else that the brokers answer travels as aiokafka's own ``KafkaError``
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 
 class KafkaUtilsError(Exception):
@@ -91,3 +95,25 @@ class TopicCreationError(KafkaUtilsError):
         return "; ".join(
             f"topic {topic!r} was not created: {reason}" for topic, reason in self.failures.items()
         )
+
+
+class GroupError(KafkaUtilsError, KafkaError):
+    """A consumer cannot take part in its group, and trying again will not help.
+
+    It is raised by ``start``, ``getone``, ``getmany`` and ``commit`` from then on.
+    """
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class FencedError(GroupError):
+    """Another member has joined with this one's ``group_instance_id`` (KIP-345)."""
+
+
+class InconsistentAssignorsError(GroupError):
+    """The members of the group and this one have no assignor in common."""
+
+
+class BrokerTooOldError(GroupError):
+    """The coordinator does not know a request in the version that is needed."""

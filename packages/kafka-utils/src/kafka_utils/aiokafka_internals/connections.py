@@ -1,0 +1,29 @@
+"""Sends what aiokafka's clients have no method for, or no time for."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+
+
+async def send_within(
+    client: AIOKafkaClient, node_id: int, request: Any, channel: str, seconds: float
+) -> Any:
+    """Send over the connection of that name, whose requests may take that long.
+
+    aiokafka has one timeout for all connections, and two connections to a broker; but it keeps them
+    by a key whose second part may be anything.
+    """
+    connection = await client._get_conn(node_id, group=channel)
+    if connection is not None:
+        connection._request_timeout = seconds
+    return await client.send(node_id, request, group=channel)
+
+
+def sender(
+    client: AIOKafkaAdminClient,
+) -> Callable[[Any, int | None], Awaitable[Any]]:
+    """Return how requests are sent that the admin client has no method for; None means any node."""
+    send: Callable[[Any, int | None], Awaitable[Any]] = client._send_request
+    return send

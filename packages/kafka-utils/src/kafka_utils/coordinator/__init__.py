@@ -1,0 +1,1 @@
+"""A group member's side of Kafka's group protocol, eager and cooperative (KIP-429)."""
