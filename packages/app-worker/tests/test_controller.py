@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,13 +26,20 @@ from aiokafka.errors import (
 from prometheus_client import CollectorRegistry
 
 from app_worker.admission import Admission, Source
-from app_worker.controller import Controller, ControllerSettings, Subscription
+from app_worker.controller import (
+    LEAVE_SECONDS,
+    RELIEF_SHARE,
+    Controller,
+    ControllerSettings,
+    Subscription,
+)
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Outcome, Park
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
 from app_worker.record import Record
+from kafka_utils import FencedError, GroupError
 
 pytestmark = pytest.mark.looptime
 
@@ -63,7 +69,7 @@ def message(partition: TopicPartition, offset: int, value: bytes = b"v", **more:
 
 
 class ScriptedConsumer:
-    """Behaves as aiokafka's consumer does, with logs in memory and rebalances on command."""
+    """Behaves as the group's consumer does, with logs in memory and rebalances on command."""
 
     def __init__(self) -> None:
         self.logs: dict[TopicPartition, list[Message]] = {}
@@ -80,18 +86,22 @@ class ScriptedConsumer:
         self.questions: list[list[TopicPartition]] = []
         self.question_errors: list[Exception] = []
         self.unreadable: dict[tuple[TopicPartition, int], Exception] = {}
-        self.hold_stop: asyncio.Event | None = None
         self.polls: list[tuple[TopicPartition, ...]] = []
         self.delivered: list[tuple[TopicPartition, int]] = []
+        self.fetching: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.relief_seconds: float | None = 0.001
+        """How long after it asked to be relieved it is; None: never."""
+        self.relief_error: Exception | None = None
+        self.hold_stop: asyncio.Event | None = None
+        self.stop_error: Exception | None = None
+        self.happened: list[tuple[str, float]] = []
+        """What became of the membership, and when."""
         self.closed = False
-        self.fetching_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._fetcher = SimpleNamespace(error_future=self.fetching_ended)
-        self._coordinator = SimpleNamespace()
-        self._client = SimpleNamespace(close=self.close_connections)
-        self.connections_closed = False
-        self.stop_error: BaseException | None = None
+        self._silent: set[TopicPartition] = set()
+        """Assigned, but nothing of these is handed over (yet or any more)."""
         self._changed = asyncio.Event()
-        self._assigned = asyncio.Event()
+        self._one_revoke = asyncio.Lock()
+        self._relief: asyncio.Task[None] | None = None
         self._listener: Any = None
 
     # What a test does.
@@ -105,18 +115,48 @@ class ScriptedConsumer:
         self._changed.set()
 
     async def assign(self, *partitions: TopicPartition) -> None:
-        self.positions = {partition: self.group.get(partition) for partition in partitions}
-        self._assigned.set()
-        self._changed.set()
+        """A plan adds these; those that are held already go on."""
+        self.positions |= {partition: self.group.get(partition) for partition in partitions}
+        self._silent |= set(partitions)
         await self._listener.on_partitions_assigned(set(partitions))
+        self._silent -= set(partitions)
+        self._changed.set()
 
-    async def revoke(self) -> None:
-        self._assigned.clear()
-        await self._listener.on_partitions_revoked(set(self.positions))
+    async def revoke(self, *partitions: TopicPartition) -> None:
+        """A plan takes these away; all, if none are named."""
+        async with self._one_revoke:
+            taken = set(partitions or self.positions) & self.positions.keys()
+            if not taken:
+                return
+            self._silent |= taken
+            await self._listener.on_partitions_revoked(set(taken))
+            self._forget(taken)
+
+    async def lose(self, *partitions: TopicPartition) -> None:
+        """Others have these already."""
+        self._forget(partitions)
+        await self._listener.on_partitions_lost(set(partitions))
 
     async def rebalance(self, *partitions: TopicPartition) -> None:
+        """As with an eager assignor: everything is given back first."""
         await self.revoke()
         await self.assign(*partitions)
+
+    def when(self, what: str) -> float:
+        return dict(self.happened)[what]
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            del self.positions[partition]
+            self._silent.discard(partition)
+
+    def _note(self, what: str) -> None:
+        self.happened.append((what, asyncio.get_running_loop().time()))
+
+    async def _relieve(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._note("relieved")
+        await self.revoke()
 
     # What the controller uses.
 
@@ -124,15 +164,27 @@ class ScriptedConsumer:
         assert topics
         self._listener = listener
 
+    async def relinquish(self) -> None:
+        self._note("asked")
+        if self.relief_error:
+            raise self.relief_error
+        if self.positions:
+            if self.relief_seconds is None:
+                await asyncio.Event().wait()
+                raise AssertionError
+            # The plan comes, and its revoke goes on, also for one that has ceased to wait for it.
+            self._relief = asyncio.create_task(self._relieve(self.relief_seconds))
+            await asyncio.shield(self._relief)
+        self._note("left")
+
     async def stop(self) -> None:
         self.closed = True
+        self._note("stopped")
+        await self.revoke()
         if self.hold_stop:
             await self.hold_stop.wait()
         if self.stop_error:
             raise self.stop_error
-
-    async def close_connections(self) -> None:
-        self.connections_closed = True
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.positions)
@@ -195,7 +247,6 @@ class ScriptedConsumer:
         self.polls.append(partitions)
         if self.closed:
             raise ConsumerStoppedError
-        await self._assigned.wait()
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_ms / 1000
         while True:
@@ -213,14 +264,13 @@ class ScriptedConsumer:
                     await self._changed.wait()
             except TimeoutError:
                 return {}
-            await self._assigned.wait()
 
     def _take(
         self, partitions: Sequence[TopicPartition], most: int
     ) -> dict[TopicPartition, list[Message]]:
         taken: dict[TopicPartition, list[Message]] = {}
         for partition in partitions:
-            if partition not in self.positions:
+            if partition not in self.positions or partition in self._silent:
                 continue
             position = self.positions[partition]
             if position is None:
@@ -569,7 +619,7 @@ async def test_records_go_on_after_a_rebalance_where_the_commit_says() -> None:
         bench.consumer.append(A, 3)
         bench.consumer.append(B, 0)
         await asyncio.sleep(0.1)
-        assert bench.handler.finished == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+        assert sorted(bench.handler.finished) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
     assert bench.consumer.group == {A: 4, B: 1}
 
 
@@ -581,6 +631,133 @@ async def test_joined_is_set_at_the_first_assignment_and_stays() -> None:
         await bench.consumer.revoke()
         assert bench.controller.joined.is_set()
         await bench.consumer.assign()
+
+
+async def test_a_revoke_of_some_leaves_the_others_working_and_their_lanes_as_they_are() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 0)
+    bench.handler.hold(1, 1)
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(A, 0)
+        bench.consumer.append(B, 0, 1)
+        await bench.consumer.assign(A, B)
+        await soon()
+        lane = bench.controller._lanes.get(B)
+        assert lane is not None
+        before = (lane.epoch, lane.tracker, lane.tracker.span)
+        revoking = asyncio.create_task(bench.consumer.revoke(A))
+        await soon()
+        bench.consumer.append(A, 1)
+        for offset in range(2, 12):
+            bench.consumer.append(B, offset)
+            await soon()
+            assert bench.handler.finished[-1] == (1, offset)
+        assert not revoking.done()
+        bench.handler.let_go(0, 0)
+        await revoking
+        assert bench.consumer.group[A] == 1
+        assert bench.consumer.assignment() == {B}
+        assert bench.controller._lanes.get(B) is lane
+        assert not lane.stopped
+        assert (lane.epoch, lane.tracker) == before[:2]
+        # What was in work on it all the time counts as ever.
+        assert bench.consumer.group[B] == 1
+        bench.handler.let_go(1, 1)
+        await asyncio.sleep(2)
+        assert bench.consumer.group == {A: 1, B: 12}
+        assert (0, 1) not in bench.handler.began
+        assert bench.count("owned_partitions", group="group") == 1
+
+
+async def test_what_is_added_works_beside_what_was_there() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 0)
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(A, 0, 1)
+        bench.consumer.append(B, 0)
+        await bench.consumer.assign(A)
+        await soon()
+        lane = bench.controller._lanes.get(A)
+        await bench.consumer.assign(B)
+        await bench.consumer.assign()
+        await soon()
+        assert bench.controller._lanes.get(A) is lane
+        assert bench.handler.finished == [(0, 1), (1, 0)]
+        assert bench.count("owned_partitions", group="group") == 2
+        bench.handler.let_go(0, 0)
+    assert bench.consumer.group == {A: 2, B: 1}
+    assert bench.handler.began == [(0, 0), (0, 1), (1, 0)]
+
+
+async def test_work_on_lost_partitions_is_cancelled_and_nothing_of_them_is_committed() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 1)
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(A, 0, 1, 2)
+        bench.consumer.append(B, 0)
+        await bench.consumer.assign(A, B)
+        await soon()
+        assert bench.handler.running == 1
+        began = asyncio.get_running_loop().time()
+        await bench.consumer.lose(A)
+        await soon()
+        assert asyncio.get_running_loop().time() - began < 0.01
+        assert bench.handler.running == 0
+        assert bench.count("in_flight") == 0
+        assert bench.count("owned_partitions", group="group") == 1
+        assert bench.count("rebalances_total", group="group", event="lost") == 1
+        await asyncio.sleep(3)
+        assert bench.consumer.commits == [{B: 1}]
+        assert bench.count("handler_errors_total", error="CancelledError") == 0
+    assert bench.consumer.group == {A: 0, B: 1}
+    assert not bench.producer.stored
+
+
+async def test_what_completes_after_a_loss_never_enters_a_commit() -> None:
+    bench = Bench(handler_timeout_seconds=500.0)
+
+    async def stubborn(record: Record) -> Sequence[Outcome]:
+        while asyncio.get_running_loop().time() < 10:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                continue
+        return [Done()]
+
+    bench.handler.handle = stubborn  # type: ignore[method-assign]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        await bench.consumer.lose(A)
+        bench.handler.hold(0, 0)
+        bench.handler.handle = ScriptedHandler.handle.__get__(bench.handler)  # type: ignore[method-assign]
+        await bench.consumer.assign(A)
+        await asyncio.sleep(30)
+        assert bench.count("outcomes_total", outcome="done") == 1
+        assert bench.consumer.group[A] == 0
+        bench.handler.let_go(0, 0)
+    assert bench.consumer.group[A] == 1
+
+
+async def test_a_commit_under_way_is_abandoned_when_its_partitions_are_lost() -> None:
+    bench = Bench()
+    hang = asyncio.Event()
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        bench.consumer.refuse_commit = hang.wait  # type: ignore[assignment]
+        await asyncio.sleep(1.5)
+        await bench.consumer.lose(A)
+        hang.set()
+        await asyncio.sleep(3)
+        assert bench.count("commits_total", result="abandoned") == 1
+    assert not bench.consumer.commits
 
 
 # Handlers that misbehave, and parking.
@@ -1146,7 +1323,7 @@ async def test_the_end_of_the_background_fetching_ends_the_controller() -> None:
     run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
     await soon()
     await bench.consumer.assign(A)
-    bench.consumer.fetching_ended.set_exception(KafkaError("data retrieval"))
+    bench.consumer.fetching.set_exception(KafkaError("data retrieval"))
     with pytest.raises(KafkaError, match="data retrieval"):
         await run
     assert bench.consumer.closed
@@ -1197,35 +1374,206 @@ async def test_a_commit_that_is_never_answered_does_not_outlast_the_drain() -> N
         assert 20 < asyncio.get_running_loop().time() < 25
 
 
-async def test_a_member_that_cannot_stop_in_a_rebalance_leaves_the_group_first() -> None:
+async def test_a_group_that_cannot_be_left_does_not_outlast_its_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bench = Bench()
-    released = asyncio.Event()
-    sent: list[tuple[int, object]] = []
-
-    async def send(node: int, request: object) -> None:
-        sent.append((node, request))
-        released.set()
-
-    bench.consumer.hold_stop = released
-    bench.consumer._coordinator = SimpleNamespace(
-        member_id="m", coordinator_id=1, group_id="group", _group_instance_id=None
-    )
-    bench.consumer._client.send = send
+    bench.consumer.hold_stop = asyncio.Event()
     async with bench.running():
         await asyncio.sleep(1)
-    assert [node for node, _ in sent] == [1]
-    assert asyncio.get_running_loop().time() < 2.5
+    assert asyncio.get_running_loop().time() == pytest.approx(1 + LEAVE_SECONDS, abs=0.1)
+    assert [record.message for record in caplog.records] == ["the group was not left in order"]
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError(), KafkaConnectionError("gone")])
-async def test_an_end_without_brokers_is_an_end_in_order(error: BaseException) -> None:
-    # aiokafka's fetcher lets its own cancellation through when a fetch waits in its backoff.
+@pytest.mark.parametrize("place", ["stop_error", "relief_error"])
+async def test_an_end_without_brokers_is_an_end_in_order(
+    place: str, caplog: pytest.LogCaptureFixture
+) -> None:
     bench = Bench()
-    bench.consumer.stop_error = error
+    setattr(bench.consumer, place, KafkaConnectionError("gone"))
     async with bench.running():
-        await asyncio.sleep(1)
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await soon()
     assert bench.consumer.closed
-    assert bench.consumer.connections_closed
+    assert bench.consumer.group[A] == 1
+    assert [record.message for record in caplog.records] == ["the group was not left in order"]
+
+
+async def test_at_the_end_it_goes_on_working_until_it_is_relieved() -> None:
+    bench = Bench()
+    bench.consumer.relief_seconds = 5.5
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        await bench.consumer.assign(A, B)
+        bench.controller.stop()
+        for offset in range(10):
+            bench.consumer.append(A, offset)
+            bench.consumer.append(B, offset)
+            await asyncio.sleep(1)
+    assert sorted(bench.handler.finished) == [(p, offset) for p in (0, 1) for offset in range(6)]
+    assert bench.consumer.group == {A: 6, B: 6}
+    order = [what for what, _ in bench.consumer.happened]
+    assert order == ["asked", "relieved", "left", "stopped"]
+    assert bench.consumer.when("stopped") == pytest.approx(5.5, abs=0.1)
+
+
+async def test_what_is_in_work_when_it_is_relieved_is_finished_before_the_group_is_left() -> None:
+    bench = Bench()
+    bench.consumer.relief_seconds = 2.0
+    bench.handler.seconds = lambda _: 8.0
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await soon()
+        bench.controller.stop()
+        await asyncio.sleep(1)
+        bench.consumer.append(A, 1)
+    assert bench.handler.finished == [(0, 0), (0, 1)]
+    assert bench.consumer.group[A] == 2
+    assert bench.consumer.when("left") == pytest.approx(9, abs=0.1)
+
+
+async def test_a_relief_that_does_not_come_is_not_waited_for_beyond_its_share() -> None:
+    bench = Bench(drain_timeout_seconds=20.0)
+    bench.consumer.relief_seconds = None
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        bench.controller.stop()
+        await asyncio.sleep(0.9 * 20 * RELIEF_SHARE)
+        bench.consumer.append(A, 0)
+        await asyncio.sleep(0.2 * 20 * RELIEF_SHARE)
+        bench.consumer.append(A, 1)
+    assert bench.consumer.when("stopped") == pytest.approx(1 + 20 * RELIEF_SHARE, abs=0.1)
+    assert bench.handler.finished == [(0, 0)]
+    assert bench.consumer.group[A] == 1
+
+
+async def test_a_revoke_of_some_lanes_is_no_relief_from_the_others() -> None:
+    bench = Bench()
+    bench.consumer.relief_seconds = 6.0
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        await bench.consumer.assign(A, B)
+        bench.controller.stop()
+        await asyncio.sleep(1)
+        await bench.consumer.revoke(A)
+        bench.consumer.append(B, 0)
+        await asyncio.sleep(3)
+        assert bench.handler.finished == [(1, 0)]
+    assert bench.consumer.when("stopped") == pytest.approx(6, abs=0.1)
+
+
+async def test_with_nothing_left_there_is_nothing_to_be_relieved_of() -> None:
+    bench = Bench()
+    bench.consumer.relief_seconds = None
+    async with bench.running():
+        await bench.consumer.assign(A)
+        await bench.consumer.revoke(A)
+    assert bench.consumer.when("left") < 0.1
+    assert asyncio.get_running_loop().time() < 0.2
+
+
+@pytest.mark.parametrize("group", ["answers", "takes no commit", "is gone"])
+@pytest.mark.parametrize("handlers", ["quick", "hanging", "stubborn"])
+@pytest.mark.parametrize("relief", [0.001, 9.9, 12.0, 24.0, None])
+async def test_the_end_stays_within_the_drain_whatever_happens(
+    relief: float | None, handlers: str, group: str
+) -> None:
+    bench = Bench(handler_timeout_seconds=1_000.0, drain_timeout_seconds=25.0)
+    bench.consumer.relief_seconds = relief
+    release = asyncio.Event()
+
+    async def stubborn(record: Record) -> Sequence[Outcome]:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        return []
+
+    if handlers == "hanging":
+        bench.handler.hold(0, 0)
+    if handlers == "stubborn":
+        bench.handler.handle = stubborn  # type: ignore[method-assign]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        if group != "answers":
+            bench.consumer.refuse_commit = asyncio.Event().wait  # type: ignore[assignment]
+        if group == "is gone":
+            bench.consumer.hold_stop = asyncio.Event()
+        await soon()
+    took = asyncio.get_running_loop().time()
+    assert bench.consumer.when("stopped") <= 25.0
+    assert took <= 25.0 + LEAVE_SECONDS
+    complete = handlers == "quick" and group == "answers"
+    assert bench.consumer.group[A] == (1 if complete else 0)
+    release.set()
+    await asyncio.sleep(100)
+    assert bench.consumer.group[A] == (1 if complete else 0)
+
+
+async def test_a_failure_while_it_waits_to_be_relieved_ends_the_wait_and_is_raised() -> None:
+    bench = Bench()
+    bench.consumer.relief_seconds = None
+    run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
+    await soon()
+    await bench.consumer.assign(A)
+    bench.controller.stop()
+    await asyncio.sleep(1)
+    bench.consumer.fetching.set_exception(KafkaError("data retrieval"))
+    with pytest.raises(KafkaError, match="data retrieval"):
+        await run
+    assert asyncio.get_running_loop().time() < 1.1
+    assert bench.consumer.closed
+
+
+async def test_out_of_the_group_for_good_it_ends_at_once_with_the_reason() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 0)
+    run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
+    await soon()
+    bench.consumer.group[A] = 0
+    bench.consumer.append(A, 0)
+    await bench.consumer.assign(A)
+    await soon()
+    bench.consumer.errors.append(FencedError("another member has our name"))
+    await bench.consumer.lose(A)
+    with pytest.raises(FencedError, match="another member has our name"):
+        await run
+    assert asyncio.get_running_loop().time() < 1
+    assert bench.consumer.closed
+    assert not bench.consumer.commits
+
+
+async def test_out_of_the_group_for_good_nothing_is_committed_again_and_again() -> None:
+    bench = Bench()
+    attempts = 0
+
+    async def refuse() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise GroupError("not one of us")
+
+    run = asyncio.create_task(bench.controller.run(Subscription(topics=("t",))))
+    await soon()
+    bench.consumer.group[A] = 0
+    bench.consumer.append(A, 0)
+    await bench.consumer.assign(A)
+    await soon()
+    bench.consumer.refuse_commit = refuse
+    bench.consumer.errors.append(GroupError("not one of us"))
+    bench.consumer.append(A, 1)
+    with pytest.raises(GroupError):
+        await run
+    assert attempts <= 2
+    assert asyncio.get_running_loop().time() < 1
 
 
 async def test_a_stop_drains_commits_and_delivers_nothing_twice() -> None:
@@ -1287,7 +1635,7 @@ async def test_a_stop_during_a_rebalance_is_not_held_up_by_the_fetch() -> None:
 
 async def test_an_assignment_after_the_stop_starts_nothing() -> None:
     bench = Bench()
-    bench.handler.seconds = lambda _: 5.0
+    bench.consumer.relief_seconds = 5.0
     async with bench.running():
         bench.consumer.group |= {A: 0, B: 0}
         bench.consumer.append(A, 0)
@@ -1296,7 +1644,8 @@ async def test_an_assignment_after_the_stop_starts_nothing() -> None:
         await soon()
         bench.controller.stop()
         await asyncio.sleep(1)
-        await bench.consumer.rebalance(A, B)
+        await bench.consumer.assign(B)
+        await asyncio.sleep(1)
     assert bench.handler.began == [(0, 0)]
     assert bench.consumer.group == {A: 1, B: 0}
 
@@ -1310,9 +1659,9 @@ async def test_an_error_for_good_is_raised_after_a_drain() -> None:
     bench.consumer.append(A, 0)
     await bench.consumer.assign(A)
     await asyncio.sleep(1)
-    bench.consumer.errors.append(KafkaError("coordination ended"))
+    bench.consumer.errors.append(GroupError("coordination ended"))
     bench.consumer.append(A, 1)
-    with pytest.raises(KafkaError, match="ended"):
+    with pytest.raises(GroupError, match="ended"):
         await run
     assert bench.handler.finished == [(0, 0)]
     assert bench.consumer.group[A] == 1

@@ -29,7 +29,7 @@ def test_only_the_brokers_are_required() -> None:
     [
         ("KAFKA_BOOTSTRAP_SERVERS", ""),
         ("KAFKA_GROUP_ID", "app-worker-webhook"),
-        ("KAFKA_ASSIGNOR", "sticky"),
+        ("KAFKA_ASSIGNOR", "cooperative-sticky"),
         ("KAFKA_GROUP_INSTANCE_ID", ""),
         ("KAFKA_CLIENT_ID", ""),
         ("KAFKA_CLIENT_RACK", ""),
@@ -66,7 +66,8 @@ def test_names_and_defaults_are_a_contract(name: str, default: str) -> None:
 
 def test_a_wrong_assignor_lists_the_known_ones() -> None:
     (problem,) = problems(KAFKA_ASSIGNOR="sticky,fair")
-    assert problem.startswith("KAFKA_ASSIGNOR is 'fair', but must be one of range, roundrobin, ")
+    known = "cooperative-sticky, range, roundrobin, "
+    assert problem.startswith(f"KAFKA_ASSIGNOR is 'fair', but must be one of {known}")
 
 
 @pytest.mark.parametrize(

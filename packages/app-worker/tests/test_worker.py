@@ -23,7 +23,8 @@ from app_worker import (
 from app_worker.controller import Controller, Subscription
 from app_worker.observability.http_server import listen
 from app_worker.observability.readiness import Readiness
-from app_worker.worker import Member, _log_stray, _take_part
+from app_worker.worker import EXIT_CRASHED, Member, _log_stray, _take_part, _Worker
+from kafka_utils import FencedError, GroupError
 
 PLAN = WorkerPlan(
     topic="names",
@@ -50,19 +51,20 @@ class BrokenGreeter(nullcontext[Greeter]):
 class ScriptedController:
     """Runs until it is stopped, or until it fails."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, seconds: float = 1.0) -> None:
         self.joined = asyncio.Event()
         self.stopping = asyncio.Event()
         self.left = False
         self._error = error
+        self._seconds = seconds
 
     def stop(self) -> None:
         self.stopping.set()
 
     async def run(self, _: Subscription) -> None:
-        await asyncio.sleep(1)
+        await asyncio.sleep(self._seconds)
         self.joined.set()
-        await asyncio.sleep(1)
+        await asyncio.sleep(self._seconds)
         if self._error:
             raise self._error
         await self.stopping.wait()
@@ -110,6 +112,36 @@ async def test_when_one_group_fails_the_other_is_left_in_order(
     assert sound.left
     assert readiness.reason == "stopping"
     assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("kind", [GroupError, FencedError])
+async def test_out_of_a_group_for_good_one_sentence_says_why_and_the_other_group_is_left_in_order(
+    kind: type[GroupError], caplog: pytest.LogCaptureFixture
+) -> None:
+    reason = "group 'g': another member has joined with group_instance_id 'pod-0'"
+    broken, sound = ScriptedController(kind(reason)), ScriptedController()
+    with pytest.raises(kind):
+        await _take_part([member(broken), member(sound)], Readiness(), asyncio.Event())
+    assert sound.left
+    (line,) = caplog.records
+    assert (line.levelno, line.getMessage()) == (logging.CRITICAL, reason)
+    assert line.exc_info is None
+
+
+async def test_out_of_a_group_for_good_the_worker_ends_with_code_1_and_repeats_nothing(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(*_: object) -> list[Member]:
+        return [member(ScriptedController(FencedError("fenced"), seconds=0.0))]
+
+    monkeypatch.setattr(_Worker, "connect", connect)
+    worker = WorkerSettings(metrics_port=0)
+    code = await run_worker(PLAN, kafka, worker, nullcontext(Greeter()), CollectorRegistry())
+    assert code == EXIT_CRASHED != 0
+    bad = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in bad] == ["fenced"]
+    assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_a_stop_signal_ends_the_start_with_code_0(kafka: KafkaSettings) -> None:

@@ -9,7 +9,7 @@ from app_worker.record import Origin, Record
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.worker import WorkerPlan, run_worker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AppWorkerError",

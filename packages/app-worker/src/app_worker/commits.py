@@ -11,6 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
+from kafka_utils import GroupError
 
 INTERVAL_SECONDS = 1.0
 """Between two commits, and between two looks whether anything moved."""
@@ -135,7 +136,7 @@ class Commits:
         if error is None:
             return "ok"
         detail = {"group": self._group, "error": f"{type(error).__name__}: {error}"}
-        if isinstance(error, CommitFailedError | IllegalStateError):
+        if isinstance(error, CommitFailedError | IllegalStateError | GroupError):
             _log.warning("a commit was refused: the partitions have moved on", extra=detail)
             return "not_owner"
         if isinstance(error, KafkaError | OSError):

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
@@ -24,13 +24,17 @@ from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.record import Record
 from app_worker.starter import Starter
-from kafka_utils.aiokafka_internals import close_connections, fetch_failure, leave_group
+from kafka_utils import IncrementalConsumer
 
 LONGEST_MARGIN_SECONDS = 2.0
 """Kept back from a drain for its commit and for leaving the group, a fifth of it at most."""
 
 LEAVE_SECONDS = 3.0
 """The most that leaving the group and closing connections may take beyond the drain."""
+
+RELIEF_SHARE = 0.4
+"""The part of a drain that the end may wait for the group to plan without this member. It goes on
+working meanwhile, so that its partitions are never without an owner for long."""
 
 OBSERVE_SECONDS = 5.0
 """Between two looks at the lag."""
@@ -40,11 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """What to consume.
-
-    Topics are named, never matched by a pattern: when aiokafka finds a new topic that matches, it
-    drops the assignment before it calls the listener, so work in flight could not be committed.
-    """
+    """What to consume: topics by their names."""
 
     topics: tuple[str, ...]
 
@@ -76,7 +76,7 @@ class Controller:
     def __init__(
         self,
         *,
-        consumer: AIOKafkaConsumer,
+        consumer: IncrementalConsumer,
         committed: Committed,
         handler: Handler,
         parking: Parking,
@@ -94,6 +94,10 @@ class Controller:
         self._metrics = metrics
         self._name = name
         self._stopping = asyncio.Event()
+        self._end_by: float | None = None
+        """When the last drain must be over, on the loop's clock, once the end has begun."""
+        self._relieved = asyncio.Event()
+        """Set when everything is to be given up at the end."""
         self._room = asyncio.Event()
         self._lanes = Lanes()
         self._position_of = partial(position_of, consumer)
@@ -140,51 +144,65 @@ class Controller:
         ends: set[asyncio.Future[Any]] = {
             *tasks,
             self._starter.crashed,
-            fetch_failure(self._consumer),
+            self._consumer.fetching,
         }
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             self._stopping.set()
+            self._end_by = self._until_committed()
+            leaving = asyncio.create_task(self._in_order(self._consumer.relinquish))
+            if done == {stopping}:
+                await self._be_relieved(leaving, ends - done)
+            if not self._relieved.is_set():
+                leaving.cancel()
             await _cancel(fetching, observing)
             await self._positions.close()
-            await self._end(committing)
+            await self._end(committing, leaving)
         finally:
             for task in (*tasks, *(task for lane in self._lanes for task in lane.running)):
                 task.cancel()
-        for ended in done:
-            ended.result()
+        for ended in ends:
+            if ended.done() and not ended.cancelled():
+                ended.result()
 
-    async def _end(self, committing: asyncio.Task[None]) -> None:
-        lanes = list(self._lanes)
+    async def _be_relieved(
+        self, leaving: asyncio.Task[None], failures: set[asyncio.Future[Any]]
+    ) -> None:
+        """Go on working until others are to have the partitions, or it takes too long.
+
+        It does when the brokers are gone, or when another member keeps the group waiting.
+        """
+        relieved = asyncio.create_task(self._relieved.wait())
+        await asyncio.wait(
+            {leaving, relieved, *failures},
+            timeout=self._settings.drain_timeout_seconds * RELIEF_SHARE,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        await _cancel(relieved)
+
+    async def _end(self, committing: asyncio.Task[None], leaving: asyncio.Task[None]) -> None:
         until = self._until_committed()
-        await self._drain(lanes)
+        await asyncio.wait({leaving}, timeout=until - asyncio.get_running_loop().time())
+        leaving.cancel()
+        lanes = list(self._lanes)
+        await self._drain(lanes, until)
         await _cancel(committing)
         await self._commit_and_drop(lanes, until)
+        await self._in_order(partial(asyncio.wait_for, self._consumer.stop(), LEAVE_SECONDS))
+
+    async def _in_order(self, leave: Callable[[], Awaitable[None]]) -> None:
+        """Leave the group; the process ends in any case."""
         try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await self._leave()
+            await leave()
         except (KafkaError, OSError) as error:
             detail = {"group": self._name, "error": f"{type(error).__name__}: {error}"}
             _log.warning("the group was not left in order", extra=detail)
 
-    async def _leave(self) -> None:
-        stopping = asyncio.ensure_future(self._consumer.stop())
-        try:
-            stopped, _ = await asyncio.wait({stopping}, timeout=LEAVE_SECONDS / 3)
-            if not stopped:
-                # It waits in a rebalance. A member that is no more in the group need not.
-                await leave_group(self._consumer)
-            await asyncio.wait({stopping})
-        finally:
-            stopping.cancel()
-            await close_connections(self._consumer)
-        if not stopping.cancelled():
-            stopping.result()
-
     def _until_committed(self) -> float:
         """When, on the loop's clock, a drain that begins now must have committed."""
         seconds = self._settings.drain_timeout_seconds - self._settings.drain_margin_seconds / 2
-        return asyncio.get_running_loop().time() + seconds
+        until = asyncio.get_running_loop().time() + seconds
+        return until if self._end_by is None else min(until, self._end_by)
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are ours from now on."""
@@ -194,6 +212,7 @@ class Controller:
                 self._lanes.begin(partition)
         self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
         self._room.set()
+        self._fetching.interrupt()
         self.joined.set()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -202,13 +221,27 @@ class Controller:
         if not lanes:
             return
         self._metrics.rebalances.labels(self._name, "revoked").inc()
+        if self._stopping.is_set() and len(lanes) == len(self._lanes):
+            self._relieved.set()
         until = self._until_committed()
         try:
-            await self._drain(lanes)
+            await self._drain(lanes, until)
         finally:
             await self._commit_and_drop(lanes, until)
 
-    async def _drain(self, lanes: Collection[Lane]) -> None:
+    async def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are others' already: their work is cancelled, and nothing is committed."""
+        lanes = [lane for lane in map(self._lanes.get, partitions) if lane]
+        self._metrics.rebalances.labels(self._name, "lost").inc()
+        for lane in lanes:
+            lane.stop()
+        self._starter.withdraw()
+        self._drop(lanes)
+        for lane in lanes:
+            for task in lane.running:
+                task.cancel()
+
+    async def _drain(self, lanes: Collection[Lane], until: float) -> None:
         for lane in lanes:
             lane.pass_gap(self._position_of)
             lane.stop()
@@ -217,7 +250,7 @@ class Controller:
         if not running:
             return
         margin = self._settings.drain_margin_seconds
-        budget = self._settings.drain_timeout_seconds - margin
+        budget = max(0.0, until - asyncio.get_running_loop().time() - margin / 2)
         _, late = await asyncio.wait(running, timeout=budget)
         if late:
             detail = {"group": self._name, "records": len(late), "seconds": budget}
@@ -231,10 +264,13 @@ class Controller:
         try:
             await self._commits.flush(max(self._settings.drain_margin_seconds / 2, left))
         finally:
-            self._commits.drop(lanes)
-            for lane in lanes:
-                self._forget_lag(lane.partition)
-            self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
+            self._drop(lanes)
+
+    def _drop(self, lanes: Collection[Lane]) -> None:
+        self._commits.drop(lanes)
+        for lane in lanes:
+            self._forget_lag(lane.partition)
+        self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
 
     async def _observe(self) -> None:
         while True:
@@ -255,7 +291,7 @@ class Controller:
 
 
 class _Listener(ConsumerRebalanceListener):
-    """What aiokafka calls in a rebalance. It must not raise."""
+    """What the consumer calls in a rebalance."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -266,8 +302,11 @@ class _Listener(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         await self._controller.revoked(revoked)
 
+    async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        await self._controller.lost(lost)
 
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

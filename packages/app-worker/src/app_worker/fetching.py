@@ -22,6 +22,7 @@ from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import KafkaRecord, NotParkedError, fresh
 from app_worker.positions import Positions
 from app_worker.record import Origin, Record
+from kafka_utils import GroupError
 
 NOWHERE = TopicPartition("", -1)
 """Asked for when no lane has room: aiokafka takes no partition at all to mean all of them."""
@@ -120,6 +121,8 @@ class Fetching:
         self._max_buffered_bytes = max_buffered_bytes
         self._room = room
         self._poll_seconds = SHORTEST_POLL_SECONDS
+        self._limit: asyncio.Timeout | None = None
+        """Ends the poll that is under way."""
         self._failures = 0
         self._failing_since: float | None = None
         self._suspects: dict[Lane, Suspicion] = {}
@@ -136,6 +139,11 @@ class Fetching:
                 await self._fetch([], 0.0)
                 longest = LONGEST_POLL_SECONDS if self._suspects else WITHOUT_ROOM_SECONDS
                 await self._pause(self._until_next_head(longest))
+
+    def interrupt(self) -> None:
+        """There are new lanes: a poll that waits for records of others is over."""
+        if self._limit:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     def _with_room(self) -> list[Lane]:
         lanes = [lane for lane in self._lanes if lane not in self._suspects]
@@ -184,9 +192,7 @@ class Fetching:
         partitions = [lane.partition for lane in asked] or [NOWHERE]
         fetched: Fetched = {}
         try:
-            fetched = await self._fetcher.getmany(
-                *partitions, timeout_ms=round(seconds * 1000), max_records=most
-            )
+            fetched = await self._get(partitions, seconds, most)
         except NoOffsetForPartitionError as error:
             self._positions.no_offset(error.args[0])
         except OffsetOutOfRangeError as error:
@@ -201,6 +207,25 @@ class Fetching:
             raise UnreadableError from error
         self._failures, self._failing_since = 0, None
         return fetched
+
+    async def _get(
+        self, partitions: Collection[TopicPartition], seconds: float, most: int
+    ) -> Fetched:
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._limit = limit
+                try:
+                    return await self._fetcher.getmany(
+                        *partitions, timeout_ms=round(seconds * 1000), max_records=most
+                    )
+                finally:
+                    self._limit = None
+        except TimeoutError:
+            # It ends where it waits, and what it has taken it returns without waiting.
+            if limit.expired():
+                return {}
+            raise
 
     def _hand_over(self, fetched: Fetched) -> None:
         for partition, messages in fetched.items():
@@ -221,8 +246,7 @@ class Fetching:
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:
             self._failing_since = now
-        if type(error) is KafkaError or now - self._failing_since > PATIENCE_SECONDS:
-            # A plain KafkaError says that aiokafka's coordination has ended.
+        if isinstance(error, GroupError) or now - self._failing_since > PATIENCE_SECONDS:
             raise error
         self._failures += 1
         detail = {"error": f"{type(error).__name__}: {error}"}

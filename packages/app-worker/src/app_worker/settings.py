@@ -57,14 +57,15 @@ class KafkaSettings(Settings):
     assignor: Annotated[
         CommaList, Allowed("names of known assignors, separated by commas, the preferred one first")
     ] = Field(
-        default=("sticky",),
-        description="Who distributes the partitions. `range`, `roundrobin` and `sticky` are eager.",
+        default=("cooperative-sticky",),
+        description="Who distributes the partitions. With `cooperative-sticky` alone, those that "
+        "stay never stop in a rebalance; `range`, `roundrobin` and `sticky` are eager.",
     )
     group_instance_id: str | None = Field(
         default=None,
         description="Makes this a static member, as `<this>-<WORKER_PROCESS_INDEX>`; unset, it is "
-        "a dynamic one. It must differ in every pod (its name, say): two members of one id push "
-        "each other out and repeat everything.",
+        "a dynamic one. It must differ in every pod (its name, say): of two members with one "
+        "id, the first ends with an error.",
     )
     client_id: str | None = Field(
         default=None,

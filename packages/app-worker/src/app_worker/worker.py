@@ -17,6 +17,7 @@ from app_worker.delays import DelaySchedule
 from app_worker.errors import MetricsPortError
 from app_worker.handler import Handler
 from app_worker.lifecycle import stop_signals
+from app_worker.observability.group_metrics import GroupMetrics
 from app_worker.observability.http_server import HttpServer
 from app_worker.observability.loop_lag import watch_loop_lag
 from app_worker.observability.metrics import WorkerMetrics
@@ -27,7 +28,7 @@ from app_worker.positions import committed_in
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
 from app_worker.startup import topics_of, wait_for_topics
-from kafka_utils import create_consumer, create_producer
+from kafka_utils import GroupError, create_consumer, create_producer
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1
@@ -87,6 +88,8 @@ async def run_worker(
         except MetricsPortError as error:
             _log.critical("%s", error)
             return EXIT_MISCONFIGURED
+        except GroupError:
+            return EXIT_CRASHED  # It was said when it came, before the others were left.
         except Exception:
             _log.critical("crashed", exc_info=True)
             return EXIT_CRASHED
@@ -141,8 +144,6 @@ class _Worker:
         parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
         limits = Admission(self._worker.max_in_flight, self._worker.max_in_flight_bytes)
         sources: dict[Source, tuple[str, ...]] = {Source.FRESH: (plan.topic,)}
-        # By name, not by a pattern: when a pattern matches a new topic, aiokafka drops the
-        # assignment before it tells of the revoke, and what is in work is delivered twice.
         delayed = plan.schedule.among(topics)
         if plan.retries and delayed:
             sources[Source.PARKED] = delayed
@@ -165,9 +166,10 @@ class _Worker:
             process_index=worker.process_index,
             revoke_timeout_ms=worker.drain_timeout_ms,
         )
+        events = GroupMetrics(self._metrics, config.group_id)
         controller = Controller(
             consumer=await self._stack.enter_async_context(
-                connected(lambda: create_consumer(config))
+                connected(lambda: create_consumer(config, events))
             ),
             committed=partial(
                 committed_in, config.group_id, partial(kafka.admin, worker.process_index)
@@ -198,14 +200,22 @@ async def _take_part(members: Sequence[Member], readiness: Readiness, stop: asyn
         await asyncio.wait([*runs, stopping], return_when=asyncio.FIRST_COMPLETED)
         readiness.stopping()
         for member, run in zip(members, runs, strict=True):
-            if run.done() and run.exception():
-                detail = {"group": member.group_id}
-                _log.critical("working failed for good", exc_info=run.exception(), extra=detail)
+            if run.done() and (error := run.exception()):
+                _tell_of_failure(member, error)
             member.controller.stop()
         await asyncio.wait(runs)
     stopping.cancel()
     for run in runs:
         run.result()
+
+
+def _tell_of_failure(member: Member, error: BaseException) -> None:
+    detail = {"group": member.group_id}
+    if isinstance(error, GroupError):
+        # A sentence that says what to do. Where in the code it was found out helps nobody.
+        _log.critical("%s", error, extra=detail)
+    else:
+        _log.critical("working failed for good", exc_info=error, extra=detail)
 
 
 async def _tell_when_joined(members: Sequence[Member], readiness: Readiness) -> None:

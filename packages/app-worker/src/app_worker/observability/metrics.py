@@ -127,7 +127,69 @@ REBALANCES = Metric(
     kind=Counter,
     unit="rebalances",
     labels=("group", "event"),
-    help="Rebalances as this member saw them: partitions assigned, partitions revoked.",
+    help="Rebalances as the work saw them: a plan came (`assigned`, also if it added nothing), "
+    "partitions were given up (`revoked`) or were others' already (`lost`).",
+)
+GENERATIONS = Metric(
+    name="worker_group_generations_total",
+    kind=Counter,
+    unit="generations",
+    labels=("group", "reason"),
+    help="Generations of the group that this member entered, by why it joined.",
+)
+GENERATION = Metric(
+    name="worker_group_generation",
+    kind=Gauge,
+    unit="generation",
+    labels=("group",),
+    help="The group's generation that this member is in; -1 in none.",
+)
+REBALANCE_PHASE_SECONDS = Metric(
+    name="worker_rebalance_phase_seconds",
+    kind=Histogram,
+    unit="seconds",
+    labels=("group", "phase"),
+    buckets=LATENCY_BUCKETS,
+    help="Time in each phase: `prepare` (until JoinGroup was sent), `join` (until it was answered: "
+    "the slowest member), `plan` (of the leader), `sync` (until SyncGroup was answered), `revoke` "
+    "(until what was in work on revoked partitions was finished and committed).",
+)
+PARTITION_CHANGES = Metric(
+    name="worker_partition_changes_total",
+    kind=Counter,
+    unit="partitions",
+    labels=("group", "change"),
+    help="Partitions that came to this member (`added`), that it gave up in order (`revoked`), and "
+    "that it had no time to give up (`lost`). Alert on lost ones.",
+)
+REVOCATIONS = Metric(
+    name="worker_revocations_total",
+    kind=Counter,
+    unit="revocations",
+    labels=("group", "outcome"),
+    help="Times that partitions were given up, by what became of the drain: `done`, `timeout`, "
+    "`failed`.",
+)
+EVICTIONS = Metric(
+    name="worker_evictions_total",
+    kind=Counter,
+    unit="evictions",
+    labels=("group",),
+    help="Times that the group gave this member up, or another one took its place.",
+)
+GROUP_RETRIES = Metric(
+    name="worker_group_retries_total",
+    kind=Counter,
+    unit="requests",
+    labels=("group", "request", "error"),
+    help="Requests about the group that failed and were made again after a pause.",
+)
+COORDINATOR_ID = Metric(
+    name="worker_coordinator_id",
+    kind=Gauge,
+    unit="broker",
+    labels=("group",),
+    help="The broker that coordinates the group; -1 while none is known.",
 )
 OWNED_PARTITIONS = Metric(
     name="worker_owned_partitions",
@@ -185,6 +247,14 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     COMMITS,
     COMMIT_SECONDS,
     REBALANCES,
+    GENERATIONS,
+    GENERATION,
+    REBALANCE_PHASE_SECONDS,
+    PARTITION_CHANGES,
+    REVOCATIONS,
+    EVICTIONS,
+    GROUP_RETRIES,
+    COORDINATOR_ID,
     OWNED_PARTITIONS,
     LOST_RECORDS,
     UNREADABLE_BATCHES,
@@ -215,6 +285,14 @@ class WorkerMetrics:
         self.commits = COMMITS.bind(registry)
         self.commit_seconds = COMMIT_SECONDS.bind(registry)
         self.rebalances = REBALANCES.bind(registry)
+        self.generations = GENERATIONS.bind(registry)
+        self.generation = GENERATION.bind(registry)
+        self.rebalance_phase_seconds = REBALANCE_PHASE_SECONDS.bind(registry)
+        self.partition_changes = PARTITION_CHANGES.bind(registry)
+        self.revocations = REVOCATIONS.bind(registry)
+        self.evictions = EVICTIONS.bind(registry)
+        self.group_retries = GROUP_RETRIES.bind(registry)
+        self.coordinator_id = COORDINATOR_ID.bind(registry)
         self.owned_partitions = OWNED_PARTITIONS.bind(registry)
         self.lost_records = LOST_RECORDS.bind(registry)
         self.unreadable_batches = UNREADABLE_BATCHES.bind(registry)
