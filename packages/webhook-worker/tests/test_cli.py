@@ -65,7 +65,18 @@ def test_wrong_arguments_end_with_2(argv: list[str]) -> None:
         main(argv, LEAST)
 
 
-@pytest.mark.parametrize("argv", [[], ["run"], ["check-config"], ["topics", "create"], ["send"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["run"],
+        ["check-config"],
+        ["topics", "create"],
+        ["group", "describe"],
+        ["group", "remove-members"],
+        ["send"],
+    ],
+)
 def test_help_explains_the_exit_status(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*argv, "--help"], {})

@@ -12,14 +12,19 @@ from typing import TypeAlias
 from aiokafka.errors import KafkaError
 
 from app_worker.errors import EnvironmentProblems
+from app_worker.settings import RETRY_GROUP_SUFFIX
 from kafka_utils import ConfigurationError, KafkaUtilsError
 from webhook_worker import __version__
 from webhook_worker.commands import check_config, endpoints, run, send, topics
+from webhook_worker.commands import group as group_commands
 from webhook_worker.commands.exit_codes import FAILED, INTERRUPTED, MISUSED
 from webhook_worker.topics import REPLICATION, RETRY_PARTITIONS, SOURCE_PARTITIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no other name
 Command = Callable[[argparse.Namespace, Mapping[str, str]], int]
+
+LONGEST_NAME_BYTES = 32_767
+"""The most that Kafka's protocol has room for."""
 
 EXIT_CODES = """\
 exit status: 0 done; 1 tried and failed, or something was found to be wrong; 2 the arguments or the
@@ -65,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check_config(commands)
     _add_endpoints(commands)
     _add_topics(commands)
+    _add_consumer_group(commands)
     _add_send(commands)
     return top
 
@@ -94,6 +100,40 @@ def _add_topics(commands: Commands) -> None:
     ):
         help_text = f"{of_what} (default {default})"
         create.add_argument(name, type=_count, default=default, metavar="N", help=help_text)
+
+
+def _add_consumer_group(commands: Commands) -> None:
+    ours = _group(commands, "group", "look after the consumer group")
+    describe = _command(
+        ours, "describe", group_commands.describe, "show its state, coordinator, members and lag"
+    )
+    part = describe.add_mutually_exclusive_group()
+    part.add_argument("--state", action="store_true", help="without the members")
+    part.add_argument("--members", action="store_true", help="only the members")
+    part.add_argument("--json", action="store_true", help="everything, as JSON")
+    remove = _command(
+        ours,
+        "remove-members",
+        group_commands.remove_members,
+        "take static members out without waiting for their sessions to end",
+    )
+    remove.add_argument(
+        "--instance-id",
+        type=_name,
+        action="append",
+        required=True,
+        dest="instance_ids",
+        metavar="ID",
+        help="whom: <KAFKA_GROUP_INSTANCE_ID>-<WORKER_PROCESS_INDEX>; may be repeated",
+    )
+    remove.add_argument("--yes", action="store_true", help="do it")
+    for command in (describe, remove):
+        command.add_argument(
+            "--group",
+            type=_name,
+            metavar="NAME",
+            help=f"another than KAFKA_GROUP_ID; delay topics are read by <it>{RETRY_GROUP_SUFFIX}",
+        )
 
 
 def _add_send(commands: Commands) -> None:
@@ -135,6 +175,12 @@ def _text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
+    return text
+
+
+def _name(text: str) -> str:
+    if not text or len(_text(text).encode()) > LONGEST_NAME_BYTES:
+        raise argparse.ArgumentTypeError(f"must be a text of 1 to {LONGEST_NAME_BYTES} bytes")
     return text
 
 
