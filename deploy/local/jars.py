@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from deploy.local.errors import BrokersUnavailable
 
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 LOCK = Path(__file__).with_name("jars.lock")
+TOOLS = "tools"
+"""The table of the lock that has a table for each version in it, of what brokers do without."""
 PARALLEL_DOWNLOADS = 8
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5
@@ -52,18 +55,22 @@ class Jar:
 
 def locked_versions() -> tuple[str, ...]:
     """The Kafka versions that can be started here."""
-    return tuple(tomllib.loads(LOCK.read_text()))
+    return tuple(table for table in _lock() if table != TOOLS)
 
 
-def locked_jars(version: str) -> tuple[Jar, ...]:
-    """The pinned jars of a Kafka version; raises BrokersUnavailable for one that is not locked."""
-    lock: dict[str, dict[str, str]] = tomllib.loads(LOCK.read_text())
-    if version not in lock:
+def locked_jars(version: str, *, tools: bool = False) -> tuple[Jar, ...]:
+    """The pinned jars of a Kafka version, on request with those of its own test clients.
+
+    Raises BrokersUnavailable for a version that is not locked.
+    """
+    if version not in locked_versions():
         raise BrokersUnavailable(
             f"Kafka {version!r} is not among the versions that can be started here: "
-            f"{', '.join(lock)}."
+            f"{', '.join(locked_versions())}."
         )
-    return tuple(Jar.pinned(name, sha256) for name, sha256 in lock[version].items())
+    lock = _lock()
+    pinned = lock[version] | (lock[TOOLS][version] if tools else {})
+    return tuple(Jar.pinned(name, sha256) for name, sha256 in pinned.items())
 
 
 def cache_directory(version: str) -> Path:
@@ -72,13 +79,13 @@ def cache_directory(version: str) -> Path:
     return Path(cache) / "webhook-fleet" / "kafka" / version
 
 
-def runtime(version: str) -> str:
+def runtime(version: str, *, tools: bool = False) -> str:
     """The Java class path of a Kafka version; what the cache lacks or has damaged is fetched.
 
-    Every file is hashed at every use (35 to 46 MB: a tenth of a second), so a damaged cache
-    mends itself. Raises BrokersUnavailable.
+    ``tools`` adds Kafka's own test clients. Every file is hashed at every use (35 to 46 MB: a tenth
+    of a second), so a damaged cache mends itself. Raises BrokersUnavailable.
     """
-    jars = locked_jars(version)
+    jars = locked_jars(version, tools=tools)
     directory = cache_directory(version)
     repository = os.environ.get("MAVEN_REPOSITORY") or MAVEN_CENTRAL
     try:
@@ -115,6 +122,10 @@ def download(jar: Jar, repository: str, pause: Callable[[float], None] = time.sl
             "repository, or name another one with MAVEN_REPOSITORY."
         )
     return content
+
+
+def _lock() -> dict[str, Any]:
+    return tomllib.loads(LOCK.read_text())
 
 
 def _fetch(url: str, pause: Callable[[float], None]) -> bytes:

@@ -28,6 +28,7 @@ from deploy.local.brokers import Cluster
 from kafka_utils import (
     Admin,
     ConsumerConfig,
+    IncrementalConsumer,
     ProducerConfig,
     TopicSpec,
     create_consumer,
@@ -73,7 +74,7 @@ class Ground:
 
     def controller(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: IncrementalConsumer,
         handled: Handled,
         policy: Policy = "earliest",
         source: Source = Source.FRESH,
@@ -103,7 +104,7 @@ class Ground:
         policy: Policy = "earliest",
         source: Source = Source.FRESH,
         session_timeout_ms: int = 6_000,
-    ) -> AsyncIterator[AIOKafkaConsumer]:
+    ) -> AsyncIterator[IncrementalConsumer]:
         config = ConsumerConfig(
             bootstrap_servers=self.servers,
             group_id=self.group if source is Source.FRESH else f"{self.group}.retry",
@@ -186,6 +187,38 @@ async def test_when_one_of_two_leaves_nothing_is_lost_or_repeated(ground: Ground
     handled = Counter(record.value for record in one.records + two.records)
     ledger = {"sent": total, "handled": handled.total(), "distinct": len(handled)}
     assert ledger == {"sent": total, "handled": total, "distinct": total}
+    committed, ends = await ground.committed_and_ends()
+    assert committed == ends
+
+
+async def test_in_a_rebalance_what_stays_is_worked_on_while_what_goes_is_drained(
+    ground: Ground,
+) -> None:
+    await ground.create(ground.topic, 4)
+    let_go = asyncio.Event()
+
+    class HeldAtFirst(Handled):
+        async def handle(self, record: Record) -> Sequence[Outcome]:
+            if record.offset == 0:
+                await let_go.wait()
+            return await super().handle(record)
+
+    draining = {"group": ground.group, "event": "revoked"}
+    one, two = HeldAtFirst(), Handled()
+    async with ground.working(one) as first:
+        await until(lambda: len(first.assignment()) == 4)
+        await ground.produce(4, 4)
+        await until(lambda: ground.limits.in_flight == 4)
+        async with ground.working(two) as second:
+            await until(lambda: ground.count("rebalances", **draining) == 1)
+            await ground.produce(40, 4, start=4)
+            await until(lambda: len(one.records) == 20)
+            assert len({record.partition for record in one.records}) == 2
+            assert not second.assignment()
+            let_go.set()
+            await until(lambda: len(two.records) == 20)
+    handled = Counter(record.value for record in one.records + two.records)
+    assert (handled.total(), len(handled)) == (44, 44)
     committed, ends = await ground.committed_and_ends()
     assert committed == ends
 

@@ -203,7 +203,7 @@ async def test_records_are_handled_parked_and_committed(
         "end park 0",
         "end park 1",
     ]
-    assert re.search(r'worker_build_info\{assignor="sticky",', metrics)
+    assert re.search(r'worker_build_info\{assignor="cooperative-sticky",', metrics)
     assert 'worker_parked_total{delay="1s"} 1.0' in metrics
     assert code == 0
     assert seconds < 10
@@ -316,6 +316,50 @@ async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(
         assert code == 0, worker.messages()
         assert seconds < 25
         assert worker.log[-1]["msg"] == "stopped"
+
+
+async def test_of_two_with_one_instance_id_the_first_ends_with_a_sentence_and_code_1(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    environ |= {"KAFKA_GROUP_INSTANCE_ID": "pod"}
+    with running(tmp_path, **environ) as first:
+        first.wait_until(first.ready)
+        with running(tmp_path, **environ) as second:
+            assert first.process.wait(PATIENCE_SECONDS) == 1
+            second.wait_until(second.ready)
+            await send(environ, "a")
+            second.wait_until(lambda: "end a 0" in second.printed)
+            assert second.stop()[0] == 0
+    said = [entry for entry in first.log if entry["level"] == "critical"]
+    assert said
+    for entry in said:
+        assert "another member has joined with group_instance_id 'pod-0'" in entry["msg"]
+        assert entry["group"] in (topic, f"{topic}.retry")
+    assert not any("frames" in entry for entry in first.log), first.log
+
+
+async def test_its_metrics_tell_of_the_group(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    group = f'group="{topic}"'
+    owned = f"worker_owned_partitions{{{group}}}"
+    with running(tmp_path, **environ) as worker:
+        worker.wait_until(lambda: f"{owned} 2.0" in worker.get("/metrics")[1])
+        with running(tmp_path, **environ) as other:
+            other.wait_until(lambda: f"{owned} 1.0" in other.get("/metrics")[1])
+            metrics = worker.get("/metrics")[1]
+            assert other.stop()[0] == 0
+        worker.wait_until(lambda: f"{owned} 2.0" in worker.get("/metrics")[1])
+        assert worker.stop()[0] == 0
+    assert f'worker_partition_changes_total{{change="revoked",{group}}} 1.0' in metrics
+    assert f'worker_revocations_total{{{group},outcome="done"}} 1.0' in metrics
+    assert f'worker_group_generations_total{{{group},reason="first join"}} 1.0' in metrics
+    assert re.search(rf"worker_group_generation{{{group}}} [1-9]", metrics)
+    assert re.search(rf"worker_coordinator_id{{{group}}} [012]\.0", metrics)
+    bad = [entry for entry in worker.log + other.log if entry["level"] not in ("info", "debug")]
+    assert not bad
 
 
 def test_a_port_that_is_taken_ends_it_with_code_2(environ: dict[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Members of other makes in one group with ours: Java's, librdkafka's, and stock aiokafka's."""
