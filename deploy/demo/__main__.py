@@ -147,8 +147,8 @@ The way of a webhook, on {where}:
 
 Set for the demo: a session of {SESSION_MS // 1000} s (so long nobody takes over from a killed
 worker; the default is 60 s) and the retry schedule {SCHEDULE} (the default reaches over days).
-The assignors of this version are eager: in a rebalance every partition pauses, and the
-longest silence in the table at the end shows it.
+Partitions that stay with their worker go on in a rebalance: the longest silence in the table
+at the end shows what is left of it.
 """
     )
 

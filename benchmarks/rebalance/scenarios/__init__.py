@@ -1,0 +1,1 @@
+"""What is done to a group, and the figures that each repetition of it gives."""
