@@ -243,7 +243,8 @@ class EagerSchedules(GroupSchedules):
 
 def profile(examples: int) -> Any:
     return settings(
-        max_examples=examples * (40 if LONG else 1),
+        max_examples=examples * (300 if LONG else 1),
+        derandomize=not LONG,  # The same schedules in every run of the suite, new ones in a long one.
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -252,6 +253,6 @@ def profile(examples: int) -> Any:
 
 
 TestGroupSchedules = GroupSchedules.TestCase
-TestGroupSchedules.settings = profile(100)
+TestGroupSchedules.settings = profile(12)
 TestEagerSchedules = EagerSchedules.TestCase
-TestEagerSchedules.settings = profile(30)
+TestEagerSchedules.settings = profile(6)
