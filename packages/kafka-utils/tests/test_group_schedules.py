@@ -244,7 +244,7 @@ class EagerSchedules(GroupSchedules):
 def profile(examples: int) -> Any:
     return settings(
         max_examples=examples * (300 if LONG else 1),
-        derandomize=not LONG,  # The same schedules in every run of the suite, new ones in a long one.
+        derandomize=not LONG,  # The suite's are the same in every run.
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
