@@ -22,7 +22,6 @@ from aiokafka.consumer.subscription_state import (
     SubscriptionState,
     TopicPartitionState,
 )
-from aiokafka.errors import IllegalStateError
 
 from kafka_utils import aiokafka_internals
 from kafka_utils.aiokafka_internals import (
@@ -437,6 +436,8 @@ async def test_unsubscribing_before_the_start_is_done_at_once(consumer: Any) -> 
     assert consumer.subscription() == frozenset()
 
 
-async def test_partitions_cannot_be_assigned_by_hand(consumer: Any) -> None:
-    with pytest.raises(IllegalStateError, match="member of a group"):
-        consumer.assign([A])
+async def test_partitions_assigned_by_hand_are_no_reason_to_join_the_group(consumer: Any) -> None:
+    consumer.assign([A])
+
+    assert consumer.assignment() == {A}
+    assert consumer._subscription.topics_wanted is None

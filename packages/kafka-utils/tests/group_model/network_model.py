@@ -71,11 +71,15 @@ class Network:
         self.node = self.told_node = None
         later = self.broker.call_later
         later(without, self._take_over, node)
-        later(without + lagging, setattr, self, "told_node", node)
+        later(without + lagging, self._tell, node)
         later(without + loading, self.coordinator.load)
 
     def _take_over(self, node: int) -> None:
         self.node = node
+
+    def _tell(self, node: int) -> None:
+        if self.node == node:  # Unless the coordinator has moved again meanwhile.
+            self.told_node = node
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import IllegalStateError
 
 from kafka_utils.aiokafka_internals.fetcher import IncrementalFetcher
 from kafka_utils.aiokafka_internals.subscription import IncrementalSubscription
@@ -70,8 +69,10 @@ class IncrementalConsumer(AIOKafkaConsumer):
             client_rack=self._client_rack,
         )
         self._coordinator = self._group_side(self._client, self._subscription, self._fetcher)
-        if self._subscription.subscription is not None:
+        if self._subscription.topics_wanted is not None:
             await self._coordinator.joined()
+        elif self._subscription.assigned() is not None:
+            self._fetcher.unplaced(frozenset(self._subscription.assigned_partitions()))
 
     @property
     def fetching(self) -> asyncio.Future[Any]:
@@ -111,9 +112,9 @@ class IncrementalConsumer(AIOKafkaConsumer):
         elif self._unsubscribing is None or self._unsubscribing.done():
             self._unsubscribing = asyncio.create_task(self._coordinator.unsubscribe())
 
-    def assign(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002
-        """Refuse: members of a group have their partitions from the group."""
-        raise IllegalStateError(
-            "this consumer is a member of a group, which assigns its partitions: subscribe to "
-            "topics, or use aiokafka's own consumer to assign partitions by hand"
-        )
+    def assign(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these without taking part in the group. They cannot be committed."""
+        self._subscription.assign_from_user(partitions)
+        self._client.set_topics([here.topic for here in partitions])
+        if self._fetcher is not None:
+            self._fetcher.unplaced(frozenset(partitions))

@@ -82,7 +82,15 @@ class IncrementalSubscription(SubscriptionState):
     @property
     def topics_wanted(self) -> frozenset[str] | None:
         """The topics that are subscribed; None if nothing is, which is not the same as none."""
-        return None if self._subscription is None else frozenset(self._subscription.topics)
+        by_group = self._subscription is not None and self.partitions_auto_assigned()
+        return frozenset(self._subscription.topics) if by_group else None
+
+    def assign_from_user(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these, whatever the group does."""
+        assignment = IncrementalAssignment()
+        assignment.add(frozenset(partitions))
+        super().assign_from_user(list(partitions))
+        self._subscription._assignment = assignment
 
     @property
     def by_pattern(self) -> bool:
