@@ -113,7 +113,7 @@ class IncrementalConsumer(AIOKafkaConsumer):
             self._unsubscribing = asyncio.create_task(self._coordinator.unsubscribe())
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Read these without taking part in the group. They cannot be committed."""
+        """Read these without taking part in the group, and commit by it while it is empty."""
         self._subscription.assign_from_user(partitions)
         self._client.set_topics([here.topic for here in partitions])
         if self._fetcher is not None:

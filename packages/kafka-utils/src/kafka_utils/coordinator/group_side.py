@@ -1,19 +1,22 @@
 """What aiokafka's consumer takes for its coordinator: puts a member's parts together."""
 
 import asyncio
+import random
 from collections.abc import Collection, Mapping
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from kafka_utils.aiokafka_internals import IncrementalFetcher, IncrementalSubscription
 from kafka_utils.assignors import registry
 from kafka_utils.config import ConsumerConfig
-from kafka_utils.coordinator.deadlines import Pulse
+from kafka_utils.coordinator.deadlines import Pulse, backoff
 from kafka_utils.coordinator.member import GroupMember, MemberSettings
 from kafka_utils.coordinator.membership import Reason
+from kafka_utils.coordinator.messages import NOBODY
 from kafka_utils.coordinator.positions import Positions
 from kafka_utils.coordinator.reconciler import CANCEL_SECONDS, Reconciler
 from kafka_utils.coordinator.transport import BrokerTransport, Member
@@ -33,9 +36,10 @@ class GroupSide:
         fetcher: IncrementalFetcher,
     ) -> None:
         self._client = client
+        self._request_seconds = config.request_timeout_ms / 1000
         self._subscription = subscription
         self._fetcher = fetcher
-        transport = BrokerTransport(client, _member(config), events)
+        transport = self._transport = BrokerTransport(client, _member(config), events)
         self._positions = Positions(transport, fetcher, events)
         self._reconciler = Reconciler(
             fetcher,
@@ -73,7 +77,27 @@ class GroupSide:
     ) -> None:
         """Store offsets of partitions that are held; see ``Commits.commit``."""
         self.check_errors()
+        if self._subscription.topics_wanted is None:
+            # Assigned by hand: as nobody, which the group allows while it has no members.
+            await self._commit_as_nobody(offsets)
+            return
         await self._member.commits.commit(offsets)
+
+    async def _commit_as_nobody(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        failures = 0
+        async with asyncio.timeout(self._request_seconds):
+            while True:
+                try:
+                    await self._transport.find()
+                    await self._transport.commit(NOBODY, offsets)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    failures += 1
+                    self._transport.forget(f"OffsetCommit: {type(error).__name__}")
+                    await asyncio.sleep(backoff(failures, random.random()))
+                else:
+                    return
 
     async def fetch_committed_offsets(
         self, partitions: Collection[TopicPartition]
