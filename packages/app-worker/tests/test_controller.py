@@ -716,6 +716,26 @@ async def test_work_on_lost_partitions_is_cancelled_and_nothing_of_them_is_commi
     assert not bench.producer.stored
 
 
+async def test_a_loss_during_a_drain_cancels_the_work_that_was_being_drained() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 0)
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await soon()
+        revoking = asyncio.create_task(bench.consumer.revoke(A))
+        await soon()
+        assert bench.handler.running == 1
+        revoking.cancel()
+        await asyncio.wait({revoking})
+        await bench.consumer.lose(A)
+        await soon()
+        assert bench.handler.running == 0
+        assert bench.count("in_flight") == 0
+    assert bench.consumer.group == {A: 0}
+
+
 async def test_what_completes_after_a_loss_never_enters_a_commit() -> None:
     bench = Bench(handler_timeout_seconds=500.0)
 

@@ -378,6 +378,20 @@ def test_who_stops_while_it_is_given_an_id_leaves_no_ghost(group: Simulation) ->
     group.settle()
 
 
+@pytest.mark.parametrize("relinquish", [False, True])
+def test_a_leave_that_the_coordinator_did_not_get_is_said_again(
+    group: Simulation, relinquish: bool
+) -> None:
+    first, second = group.start(), group.start()
+    group.settle()
+    second.transport.faults["leave"] = "before"
+    second.stop(relinquish=relinquish)
+    group.run(HEARTBEAT_SECONDS * 2)
+    assert second.ended
+    assert set(group.coordinator.members) == {first.member_id}
+    group.settle()
+
+
 @pytest.mark.parametrize("drain", [0.0, 4.0])
 @pytest.mark.parametrize("relinquish", [False, True])
 @pytest.mark.parametrize("kind", ["join", "sync"])

@@ -251,7 +251,14 @@ class Controller:
             return
         margin = self._settings.drain_margin_seconds
         budget = max(0.0, until - asyncio.get_running_loop().time() - margin / 2)
-        _, late = await asyncio.wait(running, timeout=budget)
+        try:
+            _, late = await asyncio.wait(running, timeout=budget)
+        except asyncio.CancelledError:
+            # Cut short, by a loss or by the time. Their lanes are dropped next, so that nobody else
+            # would find them.
+            for task in running:
+                task.cancel()
+            raise
         if late:
             detail = {"group": self._name, "records": len(late), "seconds": budget}
             _log.warning("records were not finished in time and stay uncommitted", extra=detail)

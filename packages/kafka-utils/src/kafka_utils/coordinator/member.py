@@ -30,7 +30,7 @@ from kafka_utils.coordinator.membership import (
     returned_as_leader,
     step,
 )
-from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven, Transport
+from kafka_utils.coordinator.messages import NOBODY, Identity, Joined, MemberIdGiven, Transport
 from kafka_utils.coordinator.ownership import Partitions
 from kafka_utils.coordinator.reconciler import Reconciler
 from kafka_utils.coordinator.refusals import agreed_protocol, explain
@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 POLL_WATCH_SECONDS = 0.5
 """Between two looks whether an application that had stopped asks for records again."""
+
+LEAVE_TRIES = 4
+"""How often LeaveGroup is said: without it the group waits for the member a whole session."""
 
 KNOWN_SECONDS = 1.0
 """How long leaving waits for a member id that the coordinator is about to give."""
@@ -83,6 +86,7 @@ class GroupMember:
         self._member = Membership(wanted=Reason.FIRST)
         self._due_at = asyncio.get_running_loop().time()
         self._leaving = False
+        self._to_hand_back = NOBODY
         self._unheard = False
         self._lost: Partitions = frozenset()
         self._failures = 0
@@ -177,14 +181,15 @@ class GroupMember:
 
     async def leave(self) -> None:
         """Give up everything in order and leave; a static member stays, to come back."""
-        if self._member.phase in ENDED:
-            return
-        self._leaving = True
-        await self._reconciler.give_up_all()
-        await self._known()
-        identity = self._member.identity
-        self._step(Trigger.LEAVE)
-        await self._send_leave(identity)
+        if self._member.phase not in ENDED:
+            self._leaving = True
+            await self._reconciler.give_up_all()
+            await self._known()
+            self._to_hand_back = self._member.identity
+            self._step(Trigger.LEAVE)
+        # It is kept until then: the caller may give up waiting, and leave once more.
+        await self._send_leave(self._to_hand_back)
+        self._to_hand_back = NOBODY
 
     async def part(self) -> None:
         """Give up everything in order and leave, until ``want`` is called."""
@@ -197,10 +202,7 @@ class GroupMember:
         self._leaving = False
 
     async def _known(self) -> None:
-        """Wait a little for a member id that was asked for.
-
-        The group waits a whole session for a member that was given one and does nothing with it.
-        """
+        """Wait a little for a member id that was asked for: it is to be handed back."""
         asked = self._member.phase is Phase.JOINING and not self._member.identity.member_id
         if asked and self._settings.group_instance_id is None:
             with contextlib.suppress(TimeoutError):
@@ -212,11 +214,20 @@ class GroupMember:
     async def _send_leave(self, identity: Identity) -> None:
         if not identity.member_id or self._settings.group_instance_id is not None:
             return
-        try:
-            await self._transport.find()
-            await self._transport.leave(identity)
-        except KafkaError as error:
-            _log.warning("group %r was not left in order: %r", self._group, error)
+        for tries in range(1, LEAVE_TRIES + 1):
+            try:
+                await self._transport.find()
+                await self._transport.leave(identity)
+            except KafkaError as error:
+                verdict = judge(Request.JOIN, error)
+                if verdict.coordinator_moved:
+                    self._transport.forget(f"LeaveGroup: {type(error).__name__}")
+                if verdict.trigger is not Trigger.CUT_OFF or tries == LEAVE_TRIES:
+                    _log.warning("group %r was not left in order: %r", self._group, error)
+                    return
+                await asyncio.sleep(backoff(tries, random.random()))
+            else:
+                return
 
     def _is_join_due(self) -> bool:
         """A member that leaves joins again only while it holds something that others wait for."""
