@@ -13,6 +13,7 @@ import pytest
 from kafka_utils import Admin
 from tests.harness.group_account import overlaps, ownerships, repeated
 from tests.harness.group_process import GroupProcess
+from tests.interop.foreign_process import ForeignProcess
 from tests.interop.scene import Scene
 
 STOCK_PYTHON = os.environ.get("AIOKAFKA_PYTHON") or sys.executable
@@ -54,7 +55,9 @@ class Fleet:
             others = [member for each in self.running if each != old for member in each.members]
             before = {member: self._scene.owned_by(member) for member in others}
             since = self._scene.clock()
-            assert await old.end(signal.SIGTERM) == 0
+            # Ours relinquishes: what it has read it commits, which SIGTERM may cut off.
+            is_ours = not isinstance(old, ForeignProcess)
+            assert await old.end(signal.SIGUSR1 if is_ours else signal.SIGTERM) == 0
             self.running[number] = await start(f"{stage}-{number}-")
             await self._settled()
             for member in others:

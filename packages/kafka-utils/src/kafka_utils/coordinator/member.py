@@ -187,9 +187,8 @@ class GroupMember:
             await self._known()
             self._to_hand_back = self._member.identity
             self._step(Trigger.LEAVE)
-        # It is kept until then: the caller may give up waiting, and leave once more.
         await self._send_leave(self._to_hand_back)
-        self._to_hand_back = NOBODY
+        self._to_hand_back = NOBODY  # Not reached by who gives up waiting, and leaves once more.
 
     async def part(self) -> None:
         """Give up everything in order and leave, until ``want`` is called."""
