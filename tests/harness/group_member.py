@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -37,6 +37,8 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
         self.name = name
         self.drain_seconds = drain_seconds
         self.at_work: set[TopicPartition] = set()
+        self.in_hand = asyncio.Lock()
+        """Held from when records are handed over until they are committed."""
 
     def say(self, what: str, partitions: Iterable[TopicPartition] = (), **more: Any) -> None:
         line = {"at": time.monotonic(), "member": self.name, "what": what, **more}
@@ -50,7 +52,8 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self.say("revoking", revoked)
         await asyncio.sleep(self.drain_seconds)
-        self.at_work -= revoked
+        async with self.in_hand:
+            self.at_work -= revoked
         self.say("revoked", revoked)
 
     async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
@@ -101,11 +104,11 @@ class Worker:
             metadata_max_age_ms=2_000,
         )
         self.consumer = create_consumer(config, self.voice)
+        self._enough = False
 
     async def run(self, stop: asyncio.Event, relinquish: asyncio.Event) -> None:
         """Read until told to stop."""
         waiting = asyncio.create_task(stop.wait())
-        reading: asyncio.Task[None] | None = None
         try:
             await self.consumer.start()
             self.consumer.subscribe(self._options.topics.split(","), listener=self.voice)
@@ -113,10 +116,8 @@ class Worker:
             await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done() and relinquish.is_set():
                 await self.consumer.relinquish()
-            reading.cancel()
-            await asyncio.wait({reading})
-            if not reading.cancelled():
-                reading.result()
+            self._enough = True  # What is in hand is committed first.
+            await reading
         except GroupError as error:
             self.voice.say("failed", error=f"{type(error).__name__}: {error}")
         finally:
@@ -125,22 +126,26 @@ class Worker:
         self.voice.say("ended")
 
     async def _read(self) -> None:
-        while True:
+        while not self._enough:
             try:
                 fetched = await self.consumer.getmany(timeout_ms=POLL_MS)
             except NoOffsetForPartitionError as error:
                 self.consumer.seek(error.args[0], 0)
                 continue
-            for here, records in fetched.items():
-                first, last = records[0].offset, records[-1].offset
-                mine = here in self.voice.at_work
-                self.voice.say("read", [here], first=first, last=last, mine=mine)
             if fetched:
-                reached = {here: records[-1].offset + 1 for here, records in fetched.items()}
-                try:
-                    await self.consumer.commit(reached)
-                except (CommitFailedError, IllegalStateError) as error:
-                    self.voice.say("uncommitted", reached, error=str(error))
+                async with self.voice.in_hand:
+                    await self._commit(fetched)
+
+    async def _commit(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
+        for here, records in fetched.items():
+            first, last = records[0].offset, records[-1].offset
+            mine = here in self.voice.at_work
+            self.voice.say("read", [here], first=first, last=last, mine=mine)
+        reached = {here: records[-1].offset + 1 for here, records in fetched.items()}
+        try:
+            await self.consumer.commit(reached)
+        except (CommitFailedError, IllegalStateError) as error:
+            self.voice.say("uncommitted", reached, error=str(error))
 
 
 def _both(first: asyncio.Event, second: asyncio.Event) -> None:

@@ -243,7 +243,7 @@ class EagerSchedules(GroupSchedules):
 
 def profile(examples: int) -> Any:
     return settings(
-        max_examples=examples * (300 if LONG else 1),
+        max_examples=examples * (40 if LONG else 1),
         derandomize=not LONG,  # The suite's are the same in every run.
         stateful_step_count=25,
         deadline=None,
@@ -253,6 +253,6 @@ def profile(examples: int) -> Any:
 
 
 TestGroupSchedules = GroupSchedules.TestCase
-TestGroupSchedules.settings = profile(12)
+TestGroupSchedules.settings = profile(100)
 TestEagerSchedules = EagerSchedules.TestCase
-TestEagerSchedules.settings = profile(6)
+TestEagerSchedules.settings = profile(30)

@@ -48,6 +48,7 @@ class Network:
         self.node: int | None = 0
         """Which broker coordinates the group; None while nobody does."""
         self.told_node: int | None = 0
+        self._moves = 0
         """Which one FindCoordinator names."""
         self.quickest, self.slowest = 0.001, 0.004
         self.stored: list[Callable[[str, Mapping[TopicPartition, OffsetAndMetadata]], object]] = []
@@ -69,16 +70,17 @@ class Network:
             return
         self.coordinator.unload()
         self.node = self.told_node = None
+        self._moves += 1
         later = self.broker.call_later
         later(without, self._take_over, node)
-        later(without + lagging, self._tell, node)
+        later(without + lagging, self._tell, node, self._moves)
         later(without + loading, self.coordinator.load)
 
     def _take_over(self, node: int) -> None:
         self.node = node
 
-    def _tell(self, node: int) -> None:
-        if self.node == node:  # Unless the coordinator has moved again meanwhile.
+    def _tell(self, node: int, move: int) -> None:
+        if move == self._moves:  # Unless the coordinator has moved again meanwhile.
             self.told_node = node
 
 
