@@ -169,21 +169,18 @@ class IncrementalFetcher(Fetcher):
         max_records: int | None = None,
     ) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
         """Return what was fetched; wait for some within the timeout, whatever the group does."""
-        clock = self._loop.time
-        deadline = clock() + timeout
+        deadline = self._loop.time() + timeout
         while True:
-            drained = self._take(partitions, max_records)
-            left = deadline - clock()
-            if drained or left <= 0 or self._closed:
+            drained = self._take(partitions, max_records) if self._records else {}
+            if drained or self._closed or self._loop.time() >= deadline:
                 return drained
             waiter = self._create_fetch_waiter()
+            # `asyncio.wait` costs twice as much, for each batch of records.
+            timer = self._loop.call_at(deadline, self._notify, waiter)
             try:
-                await asyncio.wait([waiter], timeout=left)
+                await waiter  # A fatal error of the group comes this way.
             finally:
-                if not waiter.done():
-                    waiter.cancel()
-            if not waiter.cancelled():
-                waiter.result()  # A fatal error of the group comes this way.
+                timer.cancel()
 
     def _take(
         self, partitions: Collection[TopicPartition], most: int | None
