@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +36,13 @@ class Ownership:
     """The group's state; only a Stable one has owners."""
     members: frozenset[Member]
     owners: Mapping[int, Member]
+
+    def or_last_known(self, before: "Ownership") -> "Ownership":
+        """The same with the owners of before, if there are none in this answer.
+
+        While a group makes a new plan its coordinator tells no owners; they go on meanwhile.
+        """
+        return self if self.state == "Stable" else replace(self, owners=before.owners)
 
     def of_pod(self, pod: str) -> frozenset[int]:
         """The partitions owned by the processes of a pod."""

@@ -185,7 +185,7 @@ class Play:
             elapsed, shown = time.monotonic() - shown, time.monotonic()
             state = "the coordinator does not answer"
             with suppress(KafkaError):
-                latest = await self._view.ownership()
+                latest = (await self._view.ownership()).or_last_known(latest)
                 backlog = await self._view.backlog()
                 state = "" if latest.state == "Stable" else "rebalancing"
             self._receipts += self._tail.read_new()

@@ -26,6 +26,15 @@ def test_a_partition_has_moved_when_another_process_owns_it_even_of_the_same_pod
     assert before.moved_to(ownership({0: restarted, 1: OTHER})) == {0, 2}
 
 
+def test_while_the_group_makes_a_new_plan_its_last_owners_are_shown() -> None:
+    before = ownership({0: ONE, 1: OTHER})
+    between = Ownership("PreparingRebalance", frozenset({ONE, OTHER}), {})
+    assert between.or_last_known(before).owners == before.owners
+    assert between.or_last_known(before).state == "PreparingRebalance"
+    after = ownership({0: OTHER, 1: OTHER})
+    assert after.or_last_known(before) == after
+
+
 @pytest.mark.parametrize(
     ("fresh", "parked", "settled"), [(0, 0, True), (1, 0, False), (0, 1, False)]
 )
