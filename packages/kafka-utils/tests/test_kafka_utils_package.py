@@ -1,6 +1,8 @@
 """The package as a whole: its version, its public names, its errors."""
 
 import pickle
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,3 +46,18 @@ def test_an_error_survives_a_process_boundary(error: KafkaUtilsError) -> None:
 
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
+
+
+def test_every_public_name_can_be_imported_and_no_other() -> None:
+    for name in kafka_utils.__all__:
+        assert getattr(kafka_utils, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = kafka_utils.Nothing
+
+
+def test_who_only_consumes_does_not_load_what_asks_questions() -> None:
+    program = "import kafka_utils, sys; kafka_utils.create_consumer; print(*sys.modules)"
+    words = [sys.executable, "-c", program]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    assert "kafka_utils.consumer" in loaded
+    assert not {"aiokafka.admin", "kafka_utils.admin", "kafka_utils.group"} & set(loaded)

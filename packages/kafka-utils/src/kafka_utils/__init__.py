@@ -1,6 +1,8 @@
 """Group membership for aiokafka: checked configuration, assignors by name, client factories."""
 
-from kafka_utils.admin import Admin, Created, TopicSpec
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kafka_utils.aiokafka_internals import IncrementalConsumer
 from kafka_utils.config import ConsumerConfig, ProducerConfig, Security
 from kafka_utils.consumer import create_consumer
@@ -18,10 +20,13 @@ from kafka_utils.errors import (
     UnreachableError,
 )
 from kafka_utils.events import ConsumerEvents
-from kafka_utils.group import GroupDescription, MemberDescription, PartitionLag
-from kafka_utils.group_questions import Removed
 from kafka_utils.producer import create_producer
-from kafka_utils.topics import Broker, ClusterDescription
+
+if TYPE_CHECKING:
+    from kafka_utils.admin import Admin, Created, TopicSpec
+    from kafka_utils.group import GroupDescription, MemberDescription, PartitionLag
+    from kafka_utils.group_questions import Removed
+    from kafka_utils.topics import Broker, ClusterDescription
 
 __version__ = "0.2.0"
 
@@ -55,3 +60,21 @@ __all__ = [
     "create_consumer",
     "create_producer",
 ]
+
+# What asks questions is imported when it is first asked for: who only consumes or produces starts
+# the sooner, and is the smaller, for it.
+_WHERE = {
+    "admin": ("Admin", "Created", "TopicSpec"),
+    "group": ("GroupDescription", "MemberDescription", "PartitionLag"),
+    "group_questions": ("Removed",),
+    "topics": ("Broker", "ClusterDescription"),
+}
+_LATER = {name: module for module, names in _WHERE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found

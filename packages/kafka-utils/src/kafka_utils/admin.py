@@ -121,6 +121,11 @@ class Admin:
         cluster = await self._ask(lambda client: client.describe_cluster())
         return len(cluster["brokers"])
 
+    async def cluster_id(self) -> str:
+        """Return what tells this cluster from every other one, for as long as it exists."""
+        cluster = await self._ask(lambda client: client.describe_cluster())
+        return str(cluster["cluster_id"])
+
     async def list_topics(self) -> set[str]:
         """Return the names of all topics, Kafka's internal ones too."""
         return {topic["topic"] for topic in await self._describe()}

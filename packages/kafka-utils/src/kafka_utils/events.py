@@ -7,8 +7,7 @@ and goes no further.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from aiokafka import TopicPartition
 
@@ -17,8 +16,7 @@ E = TypeVar("E")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebalance:
+class Rebalance(NamedTuple):
     """A member entered a new generation of its group; all times in seconds."""
 
     reason: str
@@ -49,8 +47,7 @@ class Rebalance:
     """What it had lost since the rebalance before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
+class Revocation(NamedTuple):
     """Partitions were given up in order, after their revoke callback."""
 
     generation: int
@@ -61,16 +58,14 @@ class Revocation:
     """What became of the callback; the partitions were given up in every case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """Partitions are no longer this member's, and it was not asked before (KIP-429: lost)."""
 
     partitions: frozenset[TopicPartition]
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit ended."""
 
     partitions: int
@@ -82,16 +77,14 @@ class Commit:
     """The name of the error that it ended with; None if the offsets are stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoordinatorChange:
+class CoordinatorChange(NamedTuple):
     """The group's coordinator was found (or lost: ``node_id`` is None then)."""
 
     node_id: int | None
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Eviction:
+class Eviction(NamedTuple):
     """The group no longer counts on this member under its old identity."""
 
     reason: str
@@ -99,8 +92,7 @@ class Eviction:
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(NamedTuple):
     """A request to the coordinator failed and will be made again after a pause."""
 
     request: str

@@ -10,7 +10,7 @@ JoinGroup v5 and SyncGroup v3 of aiokafka carry the instance id already.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import errors
 from aiokafka.errors import BrokerResponseError, IncompatibleBrokerVersion
@@ -187,8 +187,7 @@ class OffsetFetchRequest(NegotiatedRequest[OffsetFetchStruct]):
         return request_struct_class(self.group, topics)
 
 
-@dataclass(frozen=True, slots=True)
-class LeavingMember:
+class LeavingMember(NamedTuple):
     """Who is to leave: a member by its id, or whoever has the instance id if that is empty."""
 
     member_id: str = ""

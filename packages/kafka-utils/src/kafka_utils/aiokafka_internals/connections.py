@@ -1,10 +1,12 @@
 """Sends what aiokafka's clients have no method for, or no time for."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+
+if TYPE_CHECKING:
+    from aiokafka.admin import AIOKafkaAdminClient  # A consumer has no need of it.
 
 
 async def send_within(
@@ -22,7 +24,7 @@ async def send_within(
 
 
 def sender(
-    client: AIOKafkaAdminClient,
+    client: "AIOKafkaAdminClient",
 ) -> Callable[[Any, int | None], Awaitable[Any]]:
     """Return how requests are sent that the admin client has no method for; None means any node."""
     send: Callable[[Any, int | None], Awaitable[Any]] = client._send_request

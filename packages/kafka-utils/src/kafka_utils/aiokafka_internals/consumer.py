@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import OffsetAndMetadata
 
 from kafka_utils.aiokafka_internals.fetcher import IncrementalFetcher
 from kafka_utils.aiokafka_internals.subscription import IncrementalSubscription
@@ -83,6 +84,16 @@ class IncrementalConsumer(AIOKafkaConsumer):
         fetcher: Any = self._fetcher
         failure: asyncio.Future[Any] = fetcher.error_future
         return failure
+
+    def committed_at_start(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """Return what the group had committed when this partition came, its metadata with it.
+
+        It is what the coordinator said then, and so what this partition is read from. None if
+        nothing was committed, if it is not known yet, or if the partition is not assigned.
+        """
+        fetcher: Any = self._fetcher
+        found: OffsetAndMetadata | None = fetcher.committed_at_start.get(partition)
+        return found
 
     async def stop(self) -> None:
         """Give up every partition in order, leave the group and close every connection.

@@ -75,6 +75,8 @@ class IncrementalFetcher(Fetcher):
     ):
         self._shut: set[TopicPartition] = set()
         self._resets: dict[TopicPartition, asyncio.Task[None]] = {}
+        self.committed_at_start: dict[TopicPartition, OffsetAndMetadata] = {}
+        """By what the group had committed those that are assigned were placed."""
         super().__init__(client, subscription, **options)
 
     async def close(self) -> None:
@@ -123,6 +125,7 @@ class IncrementalFetcher(Fetcher):
         self._drop(partitions)
         self._shut -= partitions
         for here in partitions:
+            self.committed_at_start.pop(here, None)
             if here in self._resets:
                 self._resets.pop(here).cancel()
         self._notify(self._wait_consume_future)
@@ -142,6 +145,7 @@ class IncrementalFetcher(Fetcher):
                 continue
             state = self._assignment().state_value(here)
             if isinstance(kept, OffsetAndMetadata):
+                self.committed_at_start[here] = kept
                 state.reset_to(kept.offset)
             elif isinstance(kept, KafkaError):
                 self._fail(here, kept)

@@ -2,16 +2,14 @@
 
 import abc
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from aiokafka import TopicPartition
 
 from kafka_utils.assignors.consumer_protocol import Subscription
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Which member is to have which partitions, from now until the next rebalance."""
 
     assignment: Mapping[str, frozenset[TopicPartition]]

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
 from kafka_utils.assignors.consumer_protocol import Subscription
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What members own by right, out of what they say that they own."""
 
     owner: Mapping[TopicPartition, str]

@@ -10,7 +10,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -71,8 +71,7 @@ class Subscription:
         return self.user_data is not None and self.user_data[_INT32.size :].startswith(RELIEF)
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """What the leader tells a member."""
 
     partitions: frozenset[TopicPartition]

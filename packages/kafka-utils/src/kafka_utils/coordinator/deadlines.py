@@ -1,7 +1,6 @@
 """When a member speaks next, and when its silence has lasted too long; all times in seconds."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 QUICK_SECONDS: Final = (0.1, 0.2, 0.4, 0.8)
 """Between heartbeats while another round is known to be near: learning of it is all that a moved
@@ -11,8 +10,7 @@ FIRST_BACKOFF_SECONDS: Final = 0.1
 LONGEST_BACKOFF_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
+class Pulse(NamedTuple):
     """The rhythm of a member's heartbeats."""
 
     interval: float

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
@@ -50,8 +50,7 @@ KNOWN_SECONDS = 1.0
 """How long leaving waits for a member id that the coordinator is about to give."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberSettings:
+class MemberSettings(NamedTuple):
     """How one member takes part."""
 
     group_id: str

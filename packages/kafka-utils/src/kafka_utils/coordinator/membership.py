@@ -12,7 +12,7 @@ LEFT and FAILED are the ends.
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import errors
 from aiokafka.errors import KafkaError
@@ -177,8 +177,7 @@ class Request(Enum):
     COMMIT = "OffsetCommit"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What an error says of a membership, and of who gave it."""
 
     trigger: Trigger | None
@@ -217,7 +216,7 @@ def judge(request: Request, error: KafkaError) -> Verdict:
         passing = error.retriable or isinstance(error, errors.UnknownError)
         verdict = Verdict(None if passing else Trigger.REFUSED, coordinator_moved=passing)
     if request in _CUTTING and verdict.trigger is None:
-        return replace(verdict, trigger=Trigger.CUT_OFF)
+        return verdict._replace(trigger=Trigger.CUT_OFF)
     if request is Request.JOIN and verdict.trigger is Trigger.REBALANCE:
         # What brokers say when their own log was too slow for a join: it is to be made again.
         return Verdict(Trigger.CUT_OFF)
@@ -225,7 +224,7 @@ def judge(request: Request, error: KafkaError) -> Verdict:
         return Verdict(Trigger.WANTED)
     for_itself = not isinstance(error, FencedInstanceIdError)
     if request is Request.COMMIT and verdict.trigger is Trigger.REFUSED and for_itself:
-        return replace(verdict, trigger=None)
+        return verdict._replace(trigger=None)
     return verdict
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -24,15 +24,13 @@ NOBODY: Final = Identity()
 """Who has never joined, or is no longer known."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemberIdGiven:
+class MemberIdGiven(NamedTuple):
     """The coordinator wants the member to join again, with this id (KIP-394)."""
 
     member_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """The coordinator let the member into a new generation of the group."""
 
     identity: Identity

@@ -6,8 +6,7 @@ next generation.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -42,8 +41,7 @@ PROTOCOL_TYPE: Final = "consumer"
 NO_OFFSET: Final = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(NamedTuple):
     """What a member tells its coordinator of itself; times in milliseconds."""
 
     group_id: str
