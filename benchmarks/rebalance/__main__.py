@@ -150,6 +150,10 @@ def main(words: Sequence[str] | None = None) -> int:
         with Guard() as guard:
             directory = Path(tempfile.mkdtemp(prefix="rebalance-", dir=roomy_memory()))
             guard.remove(directory)
+            # What is installed is compiled once, and so is every client here, whatever this
+            # checkout and its environment do about it.
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            os.environ["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
             with Cluster(
                 options.kafka,
                 directory=directory / "kafka",

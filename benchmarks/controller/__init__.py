@@ -1,0 +1,1 @@
+"""What the controller itself costs: CPU for each record, memory, start."""
