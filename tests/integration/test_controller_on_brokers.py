@@ -19,6 +19,7 @@ from app_worker.controller import Controller, ControllerSettings, Subscription
 from app_worker.delays import DelaySchedule
 from app_worker.handler import Done, Outcome, Park
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.offset_map import Scope
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
 from app_worker.positions import Policy
@@ -93,7 +94,7 @@ class Ground:
             ),
             metrics=self.metrics,
             read=fresh if source is Source.FRESH else unpark,
-            name=self.group,
+            scope=Scope("cluster", self.group),
         )
 
     @asynccontextmanager

@@ -1,20 +1,11 @@
 """A worker process on real brokers: how it starts, says what it waits for, and ends."""
 
-import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,9 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app_worker import DelaySchedule
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
+from tests.harness.worker_process import PATIENCE_SECONDS, running
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 40
 COMMAND = "make-the-topics --now"
 PROGRAM = """
 import asyncio, os, sys
@@ -61,80 +52,6 @@ class Brokers(Protocol):
 
     @property
     def bootstrap_servers(self) -> str: ...
-
-
-class Worker:
-    """A worker process, seen from outside: its output, its log and its HTTP port."""
-
-    def __init__(self, process: subprocess.Popen[bytes], output: Path, errors: Path) -> None:
-        self.process = process
-        self._output = output
-        self._errors = errors
-
-    @property
-    def printed(self) -> list[str]:
-        return self._output.read_text().splitlines()
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._errors.read_text().splitlines()]
-
-    def messages(self) -> str:
-        return "\n".join(entry["msg"] for entry in self.log)
-
-    @property
-    def port(self) -> int:
-        ports = [entry["port"] for entry in self.log if entry["msg"] == "listening"]
-        return int(ports[0]) if ports else 0
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except urllib.error.URLError:
-            return 0, ""
-
-    def wait_until(self, reached: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not reached():
-            assert self.process.poll() is None, self.messages()
-            assert time.monotonic() < deadline, self.messages()
-            time.sleep(0.05)
-
-    def ready(self) -> bool:
-        return self.get("/readyz")[0] == 200
-
-    def stop(self) -> tuple[int, float]:
-        """End it in order: its exit code, and the seconds that it took."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_SECONDS), time.monotonic() - began
-
-
-@contextmanager
-def running(directory: Path, *, program: str = PROGRAM, **environ: str) -> Iterator[Worker]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "WORKER_"))}
-    settings = {"WORKER_METRICS_PORT": "0", "PYTHONWARNINGS": "error::ResourceWarning"}
-    name = uuid.uuid4().hex
-    output, errors = directory / f"{name}.out", directory / f"{name}.err"
-    with (
-        output.open("wb") as out,
-        errors.open("wb") as err,
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            env=inherited | settings | environ,
-            stdout=out,
-            stderr=err,
-            cwd=directory,
-        ) as process,
-    ):
-        try:
-            yield Worker(process, output, errors)
-        finally:
-            process.kill()
 
 
 @pytest.fixture
@@ -192,7 +109,7 @@ async def test_records_are_handled_parked_and_committed(
 ) -> None:
     await create_topics(environ)
     await send(environ, "a", "park", "b")
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(lambda: "end park 1" in worker.printed)
         worker.wait_until(worker.ready)
         metrics = worker.get("/metrics")[1]
@@ -218,7 +135,7 @@ async def test_an_idle_worker_ends_soon_and_takes_its_readiness_file_with_it(
     await create_topics(environ)
     ready_file = tmp_path / "ready.3"
     environ |= {"WORKER_READY_DIR": str(tmp_path), "WORKER_PROCESS_INDEX": "3"}
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(worker.ready)
         worker.wait_until(ready_file.exists)
         code, seconds = worker.stop()
@@ -231,7 +148,7 @@ async def test_what_is_in_flight_at_sigterm_is_finished_and_committed(
     environ: dict[str, str], topic: str, tmp_path: Path
 ) -> None:
     await create_topics(environ)
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(worker.ready)
         await send(environ, *["slow"] * 10)
         worker.wait_until(lambda: worker.printed.count("begin slow 0") == 10)
@@ -244,7 +161,7 @@ async def test_what_is_in_flight_at_sigterm_is_finished_and_committed(
 
 async def test_a_second_signal_ends_it_at_once(environ: dict[str, str], tmp_path: Path) -> None:
     await create_topics(environ)
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(worker.ready)
         await send(environ, "slow")
         worker.wait_until(lambda: "begin slow 0" in worker.printed)
@@ -261,7 +178,7 @@ def test_missing_topics_are_named_with_the_command_until_they_exist(
     missing = (
         f"missing topics {topic}, {topic}.dead-letter, {topic}.retry.1s; create with: {COMMAND}"
     )
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(lambda: missing in worker.messages())
         assert worker.get("/readyz") == (503, missing + "\n")
         assert worker.get("/livez")[0] == 200
@@ -273,7 +190,7 @@ def test_missing_topics_are_named_with_the_command_until_they_exist(
 async def test_it_starts_by_itself_once_the_topics_are_created(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(lambda: "missing topics" in worker.messages())
         await create_topics(environ)
         worker.wait_until(worker.ready)
@@ -286,7 +203,7 @@ def test_without_a_broker_it_says_so_keeps_trying_and_ends_at_once(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = f"127.0.0.1:{taken.getsockname()[1]}"
     environ["KAFKA_BOOTSTRAP_SERVERS"] = nobody
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(lambda: worker.messages().count("no broker can be reached") >= 2)
         status, reason = worker.get("/readyz")
         assert status == 503
@@ -306,7 +223,7 @@ async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(
         "TEST_TOPIC": topic,
     }
     await create_topics(environ)
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         await send(environ, "a record")
         worker.wait_until(lambda: any(line.startswith("end") for line in worker.printed))
         for number in range(3):
@@ -323,9 +240,9 @@ async def test_of_two_with_one_instance_id_the_first_ends_with_a_sentence_and_co
 ) -> None:
     await create_topics(environ)
     environ |= {"KAFKA_GROUP_INSTANCE_ID": "pod"}
-    with running(tmp_path, **environ) as first:
+    with running(tmp_path, program=PROGRAM, **environ) as first:
         first.wait_until(first.ready)
-        with running(tmp_path, **environ) as second:
+        with running(tmp_path, program=PROGRAM, **environ) as second:
             assert first.process.wait(PATIENCE_SECONDS) == 1
             second.wait_until(second.ready)
             await send(environ, "a")
@@ -345,9 +262,9 @@ async def test_its_metrics_tell_of_the_group(
     await create_topics(environ)
     group = f'group="{topic}"'
     owned = f"worker_owned_partitions{{{group}}}"
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         worker.wait_until(lambda: f"{owned} 2.0" in worker.get("/metrics")[1])
-        with running(tmp_path, **environ) as other:
+        with running(tmp_path, program=PROGRAM, **environ) as other:
             other.wait_until(lambda: f"{owned} 1.0" in other.get("/metrics")[1])
             metrics = worker.get("/metrics")[1]
             assert other.stop()[0] == 0
@@ -365,7 +282,9 @@ async def test_its_metrics_tell_of_the_group(
 def test_a_port_that_is_taken_ends_it_with_code_2(environ: dict[str, str], tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with running(tmp_path, **environ | {"WORKER_METRICS_PORT": str(port)}) as worker:
+        with running(
+            tmp_path, program=PROGRAM, **environ | {"WORKER_METRICS_PORT": str(port)}
+        ) as worker:
             assert worker.process.wait(PATIENCE_SECONDS) == 2
     assert f"WORKER_METRICS_PORT + WORKER_PROCESS_INDEX is {port}" in worker.messages()
 
@@ -374,7 +293,7 @@ def test_wrong_variables_end_it_with_code_2_and_a_line_for_each(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     environ |= {"KAFKA_ASSIGNOR": "fair", "WORKER_MAX_IN_FLIGHT": "many", "KAFKA_GROUP_ID": " "}
-    with running(tmp_path, **environ) as worker:
+    with running(tmp_path, program=PROGRAM, **environ) as worker:
         assert worker.process.wait(PATIENCE_SECONDS) == 2
     lines = next(tmp_path.glob("*.err")).read_text().splitlines()
     assert {line.split()[0] for line in lines} == {

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -35,7 +36,7 @@ def reasons() -> list[str | None]:
 async def port(reasons: list[str | None]) -> AsyncIterator[int]:
     registry = create_registry()
     WorkerMetrics(registry).in_flight.set(3)
-    async with HttpServer(0, registry, lambda: reasons[-1]) as server:
+    async with HttpServer(0, registry, lambda: reasons[-1], lambda: {"in_flight": 3}) as server:
         yield server.port
 
 
@@ -96,6 +97,13 @@ async def test_a_client_that_goes_away_is_no_matter(port: int) -> None:
     assert (await ask(port, get("/livez")))[0] == "HTTP/1.1 200 OK"
 
 
+async def test_the_state_is_shown_as_json(port: int) -> None:
+    status, headers, body = await ask(port, get("/debug/state"))
+    assert status == "HTTP/1.1 200 OK"
+    assert b"Content-Type: application/json" in headers
+    assert json.loads(body) == {"in_flight": 3}
+
+
 async def test_a_client_that_takes_too_long_is_cut_off(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +112,7 @@ async def test_a_client_that_takes_too_long_is_cut_off(
 
 
 async def test_it_closes_while_a_client_is_still_connected() -> None:
-    async with HttpServer(0, create_registry(), lambda: None) as server:
+    async with HttpServer(0, create_registry(), lambda: None, dict) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET")
         await asyncio.sleep(0)

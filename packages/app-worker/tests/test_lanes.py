@@ -102,3 +102,14 @@ def test_a_record_weighs_as_much_as_all_that_came_with_it() -> None:
     assert Record("t", 0, 0, None, None, (), 0, origin).size == 0
     record = Record("t", 0, 0, b"k", b"vv", (("name", b"123"), ("null", None)), 0, origin)
     assert record.size == 14
+
+
+def test_what_was_recalled_counts_as_parts_of_the_map_until_it_is_passed() -> None:
+    far = 2**50
+    lane = Lane(TopicPartition("t", 0), 1, 0)
+    lane.recall([(n * far, n * far + 1) for n in range(1, 200)])
+    assert not lane.admits(200 * far)
+    lane.tracker.advance_to(200 * far)
+    assert lane.admits(300 * far)
+    lane.forget()
+    assert lane.complete_runs() == []

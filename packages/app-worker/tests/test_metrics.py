@@ -53,7 +53,7 @@ def test_a_layer_above_declares_its_own_for_the_same_registry() -> None:
 
 def test_the_process_tells_its_cpu_and_memory_and_no_created_series() -> None:
     registry = create_registry()
-    WorkerMetrics(registry).commits.labels("ok").inc()
+    WorkerMetrics(registry).commits.labels("group", "ok").inc()
     text = exposed(registry)
     assert "process_cpu_seconds_total" in text
     assert "process_resident_memory_bytes" in text

@@ -7,6 +7,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app_worker import startup
 from app_worker.startup import backoff_seconds, wait_for_topics
 from kafka_utils import UnreachableError
 
@@ -20,17 +21,17 @@ class Cluster:
         self.answers = list(answers)
         self.asked_at: list[float] = []
 
-    async def list_topics(self) -> set[str]:
+    async def look(self) -> startup.Cluster:
         self.asked_at.append(asyncio.get_running_loop().time())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return startup.Cluster("id", answer)
 
 
 async def wait(cluster: Cluster, needed: Sequence[str] = ("a", "b")) -> list[str]:
     reasons: list[str] = []
-    await wait_for_topics(needed, COMMAND, cluster.list_topics, reasons.append, jitter=lambda: 0.0)
+    await wait_for_topics(needed, COMMAND, cluster.look, reasons.append, jitter=lambda: 0.0)
     return reasons
 
 

@@ -3,26 +3,45 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    InvalidCommitOffsetSizeError,
+    KafkaError,
+    OffsetMetadataTooLargeError,
+)
 
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.offset_map import Scope, encode
 from kafka_utils import GroupError
 
-INTERVAL_SECONDS = 1.0
-"""Between two commits, and between two looks whether anything moved."""
+SHORTEST_INTERVAL_SECONDS = 1.0
+"""Between two commits, and between two looks whether anything moved. What was completed within it
+is what a crash repeats."""
 
-LONGEST_BACKOFF_SECONDS = 10.0
-"""Between two tries while the coordinator refuses."""
+LONGEST_INTERVAL_SECONDS = 10.0
+"""Between two commits of a slow coordinator, and between two tries while it refuses."""
+
+SHARE_OF_TIME = 0.05
+"""The most of its time that a process keeps the coordinator busy with commits."""
 
 ATTEMPT_SECONDS = 5.0
 """After so long without an answer a commit is given up, and tried again with newer offsets."""
 
 FLUSH_BACKOFF_SECONDS = 0.2
+
+TOO_LARGE = (OffsetMetadataTooLargeError, InvalidCommitOffsetSizeError)
+"""For one partition's metadata, and for all of a commit together."""
+
+RECENT = 3
+"""Commits whose times are remembered."""
 
 PASSING = frozenset({"failed", "timeout"})
 """Results after which the same commit may still succeed."""
@@ -33,8 +52,32 @@ _log = logging.getLogger(__name__)
 class Committer(Protocol):
     """The part of a consumer that commits."""
 
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Commit offsets of partitions that are assigned now. Raises KafkaError."""
+    async def commit(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
+        """Commit offsets, with their metadata, of partitions that are assigned now.
+
+        Raises KafkaError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one commit says of one lane."""
+
+    offset: int
+    completions: int
+    """How many records of the lane were complete, in or out of order."""
+    metadata: str = ""
+
+
+def pause_after(seconds: float, pause: float, *, passing: bool) -> float:
+    """Return how long to wait after a commit that took so many seconds.
+
+    ``pause`` is the wait before it. After a trouble that may pass it doubles. A coordinator that
+    answers slowly is overloaded, perhaps by commits: it is asked the less often, the longer it
+    takes.
+    """
+    wanted = 2 * pause if passing else seconds / SHARE_OF_TIME
+    return min(max(wanted, SHORTEST_INTERVAL_SECONDS), LONGEST_INTERVAL_SECONDS)
 
 
 class Commits:
@@ -49,28 +92,33 @@ class Commits:
         committer: Committer,
         lanes: Lanes,
         position_of: Callable[[TopicPartition], int | None],
+        recall: Callable[[Lane], object],
         metrics: WorkerMetrics,
-        group: str,
+        scope: Scope,
     ) -> None:
         self._committer = committer
         self._lanes = lanes
         self._position_of = position_of
+        self._recall = recall
         self._results = metrics.commits
         self._seconds = metrics.commit_seconds
-        self._group = group
+        self._scope = scope
+        self._with_maps = True
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        """How many seconds the last commits took."""
         self._under_way: asyncio.Task[None] | None = None
-        self._taking_part: dict[Lane, int] = {}
+        self._taking_part: dict[Lane, Snapshot] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
         """Commit what moved, again and again until cancelled."""
-        pause = INTERVAL_SECONDS
+        pause = SHORTEST_INTERVAL_SECONDS
         while True:
             await asyncio.sleep(pause)
             result = await self._commit()
-            pause = (
-                min(2 * pause, LONGEST_BACKOFF_SECONDS) if result in PASSING else INTERVAL_SECONDS
-            )
+            # A rebalance makes one commit slow, a slow coordinator all of them.
+            seconds = min(self._recent, default=0.0)
+            pause = pause_after(seconds, pause, passing=result in PASSING)
 
     async def flush(self, seconds: float) -> bool:
         """Commit now what moved, within so many seconds. Return whether that succeeded.
@@ -80,7 +128,7 @@ class Commits:
         try:
             async with asyncio.timeout(seconds):
                 result = await self._commit()
-                while result in PASSING:
+                while result in PASSING or result == "abandoned":
                     await asyncio.sleep(FLUSH_BACKOFF_SECONDS)
                     result = await self._commit()
         except TimeoutError:
@@ -93,22 +141,33 @@ class Commits:
         if self._under_way and not self._taking_part.keys().isdisjoint(lanes):
             self._under_way.cancel()
 
-    def collect(self) -> dict[Lane, int]:
-        """What moved in the lanes alive since they last committed."""
+    def collect(self) -> dict[Lane, Snapshot]:
+        """What moved in the lanes alive since they last committed.
+
+        A lane that does not know yet what was complete before says nothing: it would be forgotten.
+        """
         moved = {}
         for lane in self._lanes:
+            self._recall(lane)
+            if not lane.recalled:
+                continue
             lane.pass_gap(self._position_of)
-            committable = lane.tracker.committable
-            if committable is not None and committable != lane.committed:
-                moved[lane] = committable
+            offset = lane.tracker.committable
+            completions = lane.tracker.completions if self._with_maps else 0
+            if offset is not None and (offset, completions) != lane.committed:
+                moved[lane] = Snapshot(offset, completions, self._map_of(lane, offset))
         return moved
+
+    def _map_of(self, lane: Lane, offset: int) -> str:
+        runs = lane.complete_runs() if self._with_maps else ()
+        return encode(self._scope.place(lane.partition), offset, runs) if runs else ""
 
     async def _commit(self) -> str:
         async with self._one_at_a_time:
             moved = self.collect()
             if not moved:
                 return "ok"
-            offsets = {lane.partition: offset for lane, offset in moved.items()}
+            offsets = {lane.partition: (now.offset, now.metadata) for lane, now in moved.items()}
             attempt = asyncio.ensure_future(self._committer.commit(offsets))
             self._under_way, self._taking_part = attempt, moved
             began = time.monotonic()
@@ -118,27 +177,36 @@ class Commits:
                 # Cancelled before it is sent again: aiokafka would send it in a later generation.
                 attempt.cancel()
                 self._under_way, self._taking_part = None, {}
-            self._seconds.observe(time.monotonic() - began)
+            self._recent.append(time.monotonic() - began)
+            self._seconds.observe(self._recent[-1])
             result = self._result(attempt)
-            self._results.labels(result).inc()
+            self._results.labels(self._scope.group_id, result).inc()
             if result == "ok":
-                for lane, offset in moved.items():
-                    lane.committed = offset
+                for lane, now in moved.items():
+                    lane.committed = (now.offset, now.completions)
             return result
 
     def _result(self, attempt: asyncio.Task[None]) -> str:
         if not attempt.done():
-            _log.warning("a commit was not answered in time", extra={"group": self._group})
+            _log.warning("a commit was not answered in time", extra={"group": self._scope.group_id})
             return "timeout"
         if attempt.cancelled():
             return "abandoned"
         error = attempt.exception()
         if error is None:
             return "ok"
-        detail = {"group": self._group, "error": f"{type(error).__name__}: {error}"}
+        detail = {"group": self._scope.group_id, "error": f"{type(error).__name__}: {error}"}
         if isinstance(error, CommitFailedError | IllegalStateError | GroupError):
             _log.warning("a commit was refused: the partitions have moved on", extra=detail)
             return "not_owner"
+        if isinstance(error, TOO_LARGE) and self._with_maps:
+            self._with_maps = False
+            _log.warning(
+                "the brokers refuse maps of what is complete behind an open record (their "
+                "offset.metadata.max.bytes is below 4096, perhaps): a crash repeats that",
+                extra=detail,
+            )
+            return "failed"
         if isinstance(error, KafkaError | OSError):
             _log.warning("a commit failed and will be tried again", extra=detail)
             return "failed"

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,14 +14,18 @@ from aiokafka.errors import KafkaError
 
 from app_worker.admission import Admission, Source
 from app_worker.commits import Commits
+from app_worker.debug_state import lane_state
 from app_worker.execution import Execution
 from app_worker.fetching import Fetching
 from app_worker.handler import Handler
+from app_worker.head_of_line import stuck_head
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.offset_map import Scope
 from app_worker.parked_headers import KafkaRecord, fresh
 from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
+from app_worker.recall import Recall
 from app_worker.record import Record
 from app_worker.starter import Starter
 from kafka_utils import IncrementalConsumer
@@ -83,7 +87,7 @@ class Controller:
         limits: Admission,
         settings: ControllerSettings,
         metrics: WorkerMetrics,
-        name: str,
+        scope: Scope,
         read: Callable[[KafkaRecord], Record] = fresh,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -92,7 +96,7 @@ class Controller:
         self._consumer = consumer
         self._settings = settings
         self._metrics = metrics
-        self._name = name
+        self._name = scope.group_id
         self._stopping = asyncio.Event()
         self._end_by: float | None = None
         """When the last drain must be over, on the loop's clock, once the end has begun."""
@@ -101,14 +105,15 @@ class Controller:
         self._room = asyncio.Event()
         self._lanes = Lanes()
         self._position_of = partial(position_of, consumer)
-        self._commits = Commits(consumer, self._lanes, self._position_of, metrics, name)
+        recall = Recall(consumer, self._position_of, scope, metrics)
+        self._commits = Commits(consumer, self._lanes, self._position_of, recall, metrics, scope)
         self._positions = Positions(
             consumer, committed, self._lanes, self._commits, settings.auto_offset_reset, metrics
         )
-        execution = Execution(handler, parking, metrics, settings.handler_timeout_seconds)
+        self._execution = Execution(handler, parking, metrics, settings.handler_timeout_seconds)
         self._starter = Starter(
             self._lanes,
-            execution,
+            self._execution,
             limits,
             settings.source,
             metrics,
@@ -119,13 +124,14 @@ class Controller:
             consumer,
             self._lanes,
             self._positions,
-            metrics,
-            read,
-            self._starter.offer,
-            now,
-            settings.max_poll_records,
-            limits.max_bytes,
-            self._room,
+            recall=recall,
+            metrics=metrics,
+            read=read,
+            offer=self._starter.offer,
+            now=now,
+            max_records=settings.max_poll_records,
+            max_buffered_bytes=limits.max_bytes,
+            room=self._room,
         )
         _show(limits, metrics)
 
@@ -159,7 +165,7 @@ class Controller:
             await self._positions.close()
             await self._end(committing, leaving)
         finally:
-            for task in (*tasks, *(task for lane in self._lanes for task in lane.running)):
+            for task in (*tasks, *_in_work(self._lanes)):
                 task.cancel()
         for ended in ends:
             if ended.done() and not ended.cancelled():
@@ -237,16 +243,15 @@ class Controller:
             lane.stop()
         self._starter.withdraw()
         self._drop(lanes)
-        for lane in lanes:
-            for task in lane.running:
-                task.cancel()
+        for task in _in_work(lanes):
+            task.cancel()
 
     async def _drain(self, lanes: Collection[Lane], until: float) -> None:
         for lane in lanes:
             lane.pass_gap(self._position_of)
             lane.stop()
         self._starter.withdraw()
-        running = {task for lane in lanes for task in lane.running}
+        running = set(_in_work(lanes))
         if not running:
             return
         margin = self._settings.drain_margin_seconds
@@ -279,9 +284,37 @@ class Controller:
             self._forget_lag(lane.partition)
         self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
 
+    def state(self) -> dict[str, object]:
+        """What it works on, as plain values for /debug/state."""
+        now = asyncio.get_running_loop().time()
+        return {
+            "subscribed": sorted(self._consumer.subscription()),
+            "stopping": self._stopping.is_set(),
+            "lanes": [lane_state(lane, now) for lane in self._lanes],
+        }
+
+    def _look_for_stuck_heads(self) -> None:
+        now = asyncio.get_running_loop().time()
+        stuck = [(lane, stuck_head(lane, now)) for lane in self._lanes]
+        heads = [(lane, head) for lane, head in stuck if head is not None]
+        self._metrics.stuck_heads.labels(self._name).set(len(heads))
+        for lane, head in heads:
+            record = head.arrival.record
+            if lane.told_of == record.offset:
+                continue
+            lane.told_of = record.offset
+            detail = {
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "set_aside": self._execution.set_aside(record),
+            }
+            _log.warning("one record keeps its partition from being committed", extra=detail)
+
     async def _observe(self) -> None:
         while True:
             await asyncio.sleep(OBSERVE_SECONDS)
+            self._look_for_stuck_heads()
             owned = self._consumer.assignment()
             for lane in self._lanes:
                 here = lane.partition
@@ -313,6 +346,10 @@ class _Listener(ConsumerRebalanceListener):
         await self._controller.lost(lost)
 
 
+def _in_work(lanes: Iterable[Lane]) -> list[asyncio.Task[None]]:
+    return [running.task for lane in lanes for running in lane.running.values()]
+
+
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
@@ -320,9 +357,11 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 def _show(limits: Admission, metrics: WorkerMetrics) -> None:
+    clock = asyncio.get_running_loop().time
+
     def oldest_age() -> float:
         since = limits.oldest_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else clock() - since
 
     metrics.in_flight.set_function(lambda: limits.in_flight)
     metrics.in_flight_bytes.set_function(lambda: limits.bytes_in_flight)

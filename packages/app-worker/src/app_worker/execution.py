@@ -3,20 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
-from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park
+from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
 from app_worker.lanes import Arrival
 from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
 from app_worker.record import Record
 
+Place = tuple[str, int, int]
+
 _log = logging.getLogger(__name__)
 
 
 class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a value for the log
     """The handler returned what is no sequence of outcomes, or an outcome that cannot be stored."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One call of a handler that may be set aside."""
+
+    limit: asyncio.Timeout
+    aside: bool = False
 
 
 class Execution:
@@ -31,6 +42,17 @@ class Execution:
         self._seconds = metrics.handler_seconds
         self._errors = metrics.handler_errors
         self._done = metrics.outcomes.labels("done")
+        self._gives_up = handler if isinstance(handler, SetsAside) else None
+        self._attempts: dict[Place, _Attempt] = {}
+
+    def set_aside(self, record: Record) -> bool:
+        """Wait for the handler no longer; return whether it is one that allows that."""
+        attempt = self._attempts.get(_place(record))
+        if attempt is None or attempt.limit.expired():
+            return False
+        attempt.aside = True
+        attempt.limit.reschedule(asyncio.get_running_loop().time())
+        return True
 
     async def complete(self, arrival: Arrival) -> None:
         """Return when every outcome of the record is safely stored.
@@ -47,6 +69,9 @@ class Execution:
     async def _outcomes(self, record: Record) -> Sequence[Outcome]:
         began = perf_counter()
         time_limit = asyncio.timeout(self._timeout)
+        attempt = _Attempt(time_limit)
+        if self._gives_up is not None:
+            self._attempts[_place(record)] = attempt
         try:
             async with time_limit:
                 return self._checked(await self._handler.handle(record))
@@ -56,11 +81,25 @@ class Execution:
                 raise
             return [self._after_error(record, "CancelledError", "")]
         except Exception as error:
-            name = "timeout" if time_limit.expired() else type(error).__name__
-            where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
-            return [self._after_error(record, name, where)]
+            if self._gives_up is not None and attempt.aside:
+                return self._set_aside(self._gives_up, record)
+            return [self._after_failure(record, error, timeout=time_limit.expired())]
         finally:
+            # The same record may be in work again already, in a later assignment.
+            if self._attempts.get(_place(record)) is attempt:
+                del self._attempts[_place(record)]
             self._seconds.observe(perf_counter() - began)
+
+    def _set_aside(self, handler: SetsAside, record: Record) -> Sequence[Outcome]:
+        try:
+            return self._checked(handler.set_aside(record))
+        except Exception as error:
+            return [self._after_failure(record, error, timeout=False)]
+
+    def _after_failure(self, record: Record, error: Exception, *, timeout: bool) -> Outcome:
+        name = "timeout" if timeout else type(error).__name__
+        where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
+        return self._after_error(record, name, where)
 
     def _checked(self, outcomes: object) -> Sequence[Outcome]:
         if not isinstance(outcomes, Sequence):
@@ -105,6 +144,10 @@ class Execution:
                 for outcome in to_store:
                     storing.create_task(self._parking.store(record, outcome))
         self._done.inc(len(outcomes) - len(to_store))
+
+
+def _place(record: Record) -> Place:
+    return record.topic, record.partition, record.offset
 
 
 def _check_storable(outcome: Park | DeadLetter) -> None:

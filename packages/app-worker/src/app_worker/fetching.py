@@ -102,6 +102,8 @@ class Fetching:
         fetcher: Fetcher,
         lanes: Lanes,
         positions: Positions,
+        *,
+        recall: Callable[[Lane], object],
         metrics: WorkerMetrics,
         read: Callable[[KafkaRecord], Record],
         offer: Callable[[Lane], None],
@@ -113,6 +115,8 @@ class Fetching:
         self._fetcher = fetcher
         self._lanes = lanes
         self._positions = positions
+        self._recall = recall
+        self._complete_before = metrics.complete_before
         self._unreadable = metrics.unreadable_batches
         self._read = read
         self._offer = offer
@@ -231,7 +235,10 @@ class Fetching:
         for partition, messages in fetched.items():
             lane = self._lanes.get(partition)
             if lane and lane.readable:
-                lane.take(map(self._arrival, messages))
+                self._recall(lane)
+                before = lane.take(map(self._arrival, messages))
+                if before:
+                    self._complete_before.inc(before)
                 self._offer(lane)
 
     def _arrival(self, message: KafkaRecord) -> Arrival:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app_worker.record import Record
 
@@ -52,4 +52,19 @@ class Handler(Protocol):
 
     async def handle(self, record: Record) -> Sequence[Outcome]:
         """Handle one record. Called concurrently, also for records of one partition."""
+        ...
+
+
+@runtime_checkable
+class SetsAside(Protocol):
+    """A handler that allows a record to be set aside when its whole partition waits for it alone.
+
+    Optional: a handler without it is waited for until its time is over.
+    """
+
+    def set_aside(self, record: Record) -> Sequence[Outcome]:
+        """Return the outcomes of a record that ``handle`` was cancelled for.
+
+        Deliveries that it has finished are ``Done``, the others parked as a rule.
+        """
         ...

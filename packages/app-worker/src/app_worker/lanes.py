@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from app_worker.handler import DeadLetter
+from app_worker.offset_map import Runs, admits
 from app_worker.offset_tracker import OffsetTracker
 from app_worker.record import Record
 
@@ -29,6 +30,16 @@ class Arrival:
     unfit: DeadLetter | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A record in work."""
+
+    arrival: Arrival
+    task: asyncio.Task[None]
+    since: float
+    """On the loop's clock, in seconds."""
+
+
 class Lane:
     """One assignment of one partition. A later assignment of the same partition is another lane."""
 
@@ -36,11 +47,17 @@ class Lane:
         self.partition = partition
         self.epoch = epoch
         self.tracker = OffsetTracker(position)
-        self.committed: int | None = None
-        """What this lane has committed; None if nothing yet."""
-        self.running: set[asyncio.Task[None]] = set()
+        self.committed: tuple[int, int] | None = None
+        """What this lane has committed, as the offset and how many records were complete then;
+        None if nothing yet."""
+        self.recalled = False
+        """Whether it is known what was complete when this assignment began."""
+        self.running: dict[int, Running] = {}
+        """What is in work, by its offset."""
         self.stopped = False
         """A stopped lane takes no records and starts none."""
+        self.told_of: int | None = None
+        """The offset of the stuck head that was told of."""
         self.positioning = False
         """Whether it is being found out where the partition is to be read from."""
         self.queued = False
@@ -49,18 +66,81 @@ class Lane:
         """Goes off when the time of the head has come."""
         self.buffered_bytes = 0
         self._buffered: deque[Arrival] = deque()
+        self._complete_before: deque[tuple[int, int]] = deque()
+        self._recalled = (0, 0)
+        """How many runs were recalled, and where the last one ends."""
 
     @property
     def readable(self) -> bool:
         """Whether what the consumer hands over for this partition belongs in this lane."""
         return not (self.stopped or self.positioning)
 
-    def take(self, arrivals: Iterable[Arrival]) -> None:
-        """Records came, in the order of the log; they are open from now on."""
+    def recall(self, complete: Runs, committed: int | None = None) -> None:
+        """These were complete when this assignment began, and so much was committed.
+
+        To be called once, before anything is taken.
+        """
+        self.recalled = True
+        if committed is not None:
+            self.committed = (committed, 0)
+        if complete:
+            self._complete_before.extend(complete)
+            self._recalled = (len(complete), complete[-1][1])
+
+    def forget(self) -> None:
+        """What was recalled is not so, or of other records: nothing was complete before."""
+        self.recalled = True
+        self._complete_before.clear()
+        self._recalled = (0, 0)
+
+    @property
+    def recalled_end(self) -> int:
+        """Behind the last offset that was recalled and is not read yet; 0 if there is none."""
+        return self._recalled[1] if self._complete_before else 0
+
+    def take(self, arrivals: Iterable[Arrival]) -> int:
+        """Records came, in the order of the log; they are open from now on.
+
+        Return how many of them were complete before, and so are at once.
+        """
+        before = 0
         for arrival in arrivals:
-            self.tracker.open(arrival.record.offset)
+            offset = arrival.record.offset
+            self.tracker.open(offset)
+            if self._complete_before and self._was_complete(offset):
+                self.tracker.complete(offset)
+                before += 1
+                continue
             self.buffered_bytes += arrival.record.size
             self._buffered.append(arrival)
+        return before
+
+    def complete_runs(self) -> Runs:
+        """What is complete above the committable offset, also what was and was not read yet."""
+        runs = self.tracker.completed_runs() if self.tracker.out_of_order else []
+        position = self.tracker.position or 0
+        for start, end in self._complete_before:
+            if end > position:
+                first = max(start, position)
+                if runs and runs[-1][1] == first:
+                    first = runs.pop()[0]
+                runs.append((first, end))
+        return runs
+
+    def _was_complete(self, offset: int) -> bool:
+        runs = self._complete_before
+        while runs and runs[0][1] <= offset:
+            runs.popleft()
+        return bool(runs) and runs[0][0] <= offset
+
+    def admits(self, offset: int) -> bool:
+        """Whether a record may be started without the map of a commit becoming too large."""
+        base = self.tracker.committable
+        if base is None:
+            return True
+        runs, end = self._recalled
+        parts = len(self.running) + 1 + (runs if base < end else 0)
+        return admits(base, offset, parts)
 
     def head(self) -> Arrival | None:
         """The next to start, whether or not its time has come; None if nothing waits."""
@@ -88,6 +168,17 @@ class Lane:
             and self.buffered_bytes < share_bytes
             and not self.waits(now_ms)
         )
+
+    @property
+    def oldest(self) -> Running | None:
+        """The record that everything else of the partition waits for to be committed, in work."""
+        offset = self.tracker.committable
+        return None if offset is None else self.running.get(offset)
+
+    @property
+    def buffered(self) -> int:
+        """Records that were fetched and not started."""
+        return len(self._buffered)
 
     def waits(self, now_ms: float) -> bool:
         """Whether there is a head whose time has not come."""

@@ -11,12 +11,14 @@ class OffsetTracker:
     constant per record that is delivered but not committable.
     """
 
-    __slots__ = ("_completed", "_delivered", "_position")
+    __slots__ = ("_completed", "_delivered", "_position", "completions")
 
     def __init__(self, position: int | None = None) -> None:
         self._delivered: deque[int] = deque()
         self._completed: set[int] = set()
         self._position = position
+        self.completions = 0
+        """How many records have been completed."""
 
     @property
     def position(self) -> int | None:
@@ -38,6 +40,11 @@ class OffsetTracker:
         """How many records were delivered and are not complete."""
         return len(self._delivered) - len(self._completed)
 
+    @property
+    def out_of_order(self) -> bool:
+        """Whether any record above the committable offset is complete."""
+        return bool(self._completed)
+
     def open(self, offset: int) -> None:
         """A record was delivered. Raises ValueError if it is not above all before it."""
         if self._position is not None and offset < self._position:
@@ -47,6 +54,7 @@ class OffsetTracker:
 
     def complete(self, offset: int) -> None:
         """A record is complete. To be called once for each that was opened."""
+        self.completions += 1
         delivered, completed = self._delivered, self._completed
         if delivered[0] != offset:
             completed.add(offset)
@@ -59,3 +67,25 @@ class OffsetTracker:
         """There are no more records to be delivered below ``position``; never goes back."""
         if self._position is None or position > self._position:
             self._position = position
+
+    def completed_runs(self) -> list[tuple[int, int]]:
+        """Offsets above the committable one whose records are complete, as half-open runs.
+
+        Between two records that were delivered one after the other there is no third, so a gap
+        parts nothing. Takes time for each record up to the last complete one.
+        """
+        runs: list[tuple[int, int]] = []
+        left = len(self._completed)
+        first = end = -1
+        for offset in self._delivered:
+            if offset in self._completed:
+                first, end = (offset if first < 0 else first), offset + 1
+                left -= 1
+            elif first >= 0:
+                runs.append((first, end))
+                first = -1
+            if not left:
+                break
+        if first >= 0:
+            runs.append((first, end))
+        return runs

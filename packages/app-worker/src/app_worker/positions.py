@@ -129,7 +129,12 @@ class Positions:
 
     def reread(self, lanes: Collection[Lane]) -> None:
         """Read on behind what the lanes have taken: what was fetched since may have gone astray."""
-        lanes = [lane for lane in lanes if self._lanes.alive(lane) and lane.readable]
+        lanes = [
+            lane
+            for lane in lanes
+            # Of one that the consumer has no place for yet, nothing can have gone astray.
+            if self._lanes.alive(lane) and lane.readable and self.of(lane.partition) is not None
+        ]
         for lane in lanes:
             if lane.tracker.position is not None:
                 self.move(lane, lane.tracker.position)
@@ -216,12 +221,14 @@ class Positions:
             _log.info("the group has no offset here yet", extra=detail)
         elif wanted != start.offset:
             _log.error("the log ends before the group's offset: it was truncated", extra=detail)
+            lane.forget()  # What was complete there were other records.
         position = lane.tracker.position
         if position is not None and start.offset < position:
             # Offsets begin again, so what is open in this lane has nothing to say any more.
             self._commits.drop([lane])
             lane.stop()
             lane = self._lanes.begin(here, start.offset)
+            lane.forget()
         self.move(lane, start.offset)
 
 

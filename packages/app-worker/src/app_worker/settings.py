@@ -215,10 +215,15 @@ class WorkerSettings(Settings):
         description="The most that finishing what is in work may take, on a revoke and at the end; "
         "longer than the handler's time, shorter than `KAFKA_REBALANCE_TIMEOUT_MS`.",
     )
+    watchdog_seconds: Annotated[float, Unit("seconds"), Field(ge=5, le=3600)] = Field(
+        default=30.0,
+        description="A process whose event loop stands still for so long is ended, after it has "
+        "shown where.",
+    )
     metrics_port: Annotated[int, Field(ge=0, le=MAX_PORT)] = Field(
         default=9100,
-        description="Port of `/metrics`, `/livez` and `/readyz`, on all interfaces; "
-        "`WORKER_PROCESS_INDEX` is added to it. 0 takes any free one.",
+        description="Port of `/metrics`, `/livez`, `/readyz` and `/debug/state`, on all "
+        "interfaces; `WORKER_PROCESS_INDEX` is added to it. 0 takes any free one.",
     )
     process_index: Annotated[int, Field(ge=0, le=9_999)] = Field(
         default=0, description="Which of the processes of one pod this is."

@@ -1,14 +1,13 @@
 """Starts records: lane by lane in turn, each when its time has come and admission has a place."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from app_worker.admission import Admission, Slot, Source
 from app_worker.execution import Execution
-from app_worker.lanes import Arrival, Lane, Lanes
+from app_worker.lanes import Arrival, Lane, Lanes, Running
 from app_worker.observability.metrics import WorkerMetrics
 
 LONGEST_ALARM_SECONDS = 30.0
@@ -36,6 +35,7 @@ class Starter:
         self._max_in_flight = admission.max_records
         self._records = metrics.records.labels(source.value)
         self._now = now
+        self._clock = asyncio.get_running_loop().time
         self._room = room
         self._queue: deque[Lane] = deque()
         self._scheduled = False
@@ -61,20 +61,22 @@ class Starter:
         while self._queue:
             lane = self._queue[0]
             arrival = lane.head()
-            if arrival is None or self._is_full(lane) or self._waits(lane, arrival):
+            if arrival is None or self._is_full(lane, arrival) or self._waits(lane, arrival):
                 self._queue.popleft()
                 lane.queued = False
                 continue
-            slot = self._claimant.admit(arrival.record.size, time.monotonic())
+            slot = self._claimant.admit(arrival.record.size, self._clock())
             if slot is None:
                 return
             self._queue.rotate(-1)
             self._run(lane, lane.start_head(), slot)
         self._claimant.withdraw()
 
-    def _is_full(self, lane: Lane) -> bool:
+    def _is_full(self, lane: Lane, arrival: Arrival) -> bool:
         """Half of all places at most are for one of several partitions: it may be a slow one."""
-        return len(self._lanes) > 1 and len(lane.running) >= max(1, self._max_in_flight // 2)
+        if len(self._lanes) > 1 and len(lane.running) >= max(1, self._max_in_flight // 2):
+            return True
+        return not lane.admits(arrival.record.offset)
 
     def _waits(self, lane: Lane, arrival: Arrival) -> bool:
         not_before_ms = arrival.record.not_before_ms
@@ -95,12 +97,12 @@ class Starter:
     def _run(self, lane: Lane, arrival: Arrival, slot: Slot) -> None:
         self._records.inc()
         task = asyncio.create_task(self._execution.complete(arrival))
-        lane.running.add(task)
+        lane.running[arrival.record.offset] = Running(arrival, task, slot.since)
         task.add_done_callback(partial(self._ended, lane, arrival, slot))
         self._room.set()
 
     def _ended(self, lane: Lane, arrival: Arrival, slot: Slot, task: asyncio.Task[None]) -> None:
-        lane.running.discard(task)
+        del lane.running[arrival.record.offset]
         self._claimant.release(slot)
         if task.cancelled():
             return

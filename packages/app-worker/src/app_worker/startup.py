@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
 
@@ -13,6 +14,14 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What is asked of the brokers before anything starts."""
+
+    cluster_id: str
+    topics: Collection[str]
 
 
 def backoff_seconds(tries: int, jitter: float) -> float:
@@ -27,19 +36,19 @@ def backoff_seconds(tries: int, jitter: float) -> float:
 async def wait_for_topics(
     needed: Collection[str],
     create_command: str,
-    list_topics: Callable[[], Awaitable[Collection[str]]],
+    look: Callable[[], Awaitable[Cluster]],
     not_yet: Callable[[str], object],
     jitter: Callable[[], float] = random.random,
-) -> Collection[str]:
-    """Return all topics once the brokers have those that are ``needed``; ask again until then.
+) -> Cluster:
+    """Return the cluster once its brokers have the ``needed`` topics; ask again until then.
 
     Each failed try is logged and told to ``not_yet`` as a sentence that says what to do.
     """
     tries = 0
     while True:
-        topics, obstacle = await _look(needed, create_command, list_topics)
-        if not obstacle:
-            return topics
+        cluster, obstacle = await _look(needed, create_command, look)
+        if cluster is not None and not obstacle:
+            return cluster
         tries += 1
         seconds = backoff_seconds(tries, jitter())
         not_yet(obstacle)
@@ -50,21 +59,21 @@ async def wait_for_topics(
 async def _look(
     needed: Collection[str],
     create_command: str,
-    list_topics: Callable[[], Awaitable[Collection[str]]],
-) -> tuple[Collection[str], str]:
-    """The topics that are there, and what stands in the way; nothing does if that is empty."""
+    look: Callable[[], Awaitable[Cluster]],
+) -> tuple[Cluster | None, str]:
+    """The cluster, and what stands in the way; nothing does if that is empty."""
     try:
-        topics = await list_topics()
+        cluster = await look()
     except (KafkaError, KafkaUtilsError, OSError) as error:
-        return (), str(error) or type(error).__name__
-    missing = sorted(set(needed).difference(topics))
+        return None, str(error) or type(error).__name__
+    missing = sorted(set(needed).difference(cluster.topics))
     if not missing:
-        return topics, ""
+        return cluster, ""
     plural = "s" if len(missing) > 1 else ""
-    return topics, f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
+    return cluster, f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
 
 
-async def topics_of(admin: Callable[[], Admin]) -> set[str]:
-    """The topics of the cluster, asked over a connection of its own."""
+async def cluster_of(admin: Callable[[], Admin]) -> Cluster:
+    """What the brokers say, asked over a connection of its own."""
     async with admin() as connected:
-        return await connected.list_topics()
+        return Cluster(await connected.cluster_id(), await connected.list_topics())

@@ -22,12 +22,15 @@ from app_worker.observability.http_server import HttpServer
 from app_worker.observability.loop_lag import watch_loop_lag
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.observability.readiness import Readiness
+from app_worker.observability.task_stacks import shown_on_request
+from app_worker.observability.watchdog import watchdog
+from app_worker.offset_map import Scope
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
 from app_worker.positions import committed_in
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
-from app_worker.startup import topics_of, wait_for_topics
+from app_worker.startup import cluster_of, wait_for_topics
 from kafka_utils import GroupError, create_consumer, create_producer
 
 EXIT_STOPPED = 0
@@ -76,7 +79,7 @@ async def run_worker(
     entered before any connection to Kafka and left after the last one.
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
-    with stop_signals() as stop:
+    with watchdog(worker.watchdog_seconds), shown_on_request(), stop_signals() as stop:
         try:
             async with AsyncExitStack() as stack:
                 worker_parts = _Worker(plan, kafka, worker, registry, stack)
@@ -116,11 +119,24 @@ class _Worker:
         self._stack = stack
         self._metrics = WorkerMetrics(registry)
         self._metrics.tell_build(kafka.assignor)
+        self._limits = Admission(worker.max_in_flight, worker.max_in_flight_bytes)
+        self._members: list[Member] = []
+
+    def _state(self) -> dict[str, object]:
+        limits = self._limits
+        return {
+            "unready": self.readiness.reason,
+            "in_flight": limits.in_flight,
+            "in_flight_bytes": limits.bytes_in_flight,
+            "max_in_flight": limits.max_records,
+            "max_in_flight_bytes": limits.max_bytes,
+            "groups": {each.group_id: each.controller.state() for each in self._members},
+        }
 
     async def show_health(self) -> None:
         """Serve metrics and health from now on, and keep the readiness file if one is wanted."""
         worker, readiness = self._worker, self.readiness
-        server = HttpServer(worker.port, self._registry, lambda: readiness.reason)
+        server = HttpServer(worker.port, self._registry, lambda: readiness.reason, self._state)
         await self._stack.enter_async_context(server)
         background = [watch_loop_lag(self._metrics.event_loop_lag.set)]
         if worker.ready_dir:
@@ -131,10 +147,10 @@ class _Worker:
     async def connect(self, handler: Handler) -> list[Member]:
         """Wait for the brokers and topics, then connect; no group is joined yet."""
         plan, index = self._plan, self._worker.process_index
-        topics = await wait_for_topics(
+        cluster = await wait_for_topics(
             plan.needed_topics,
             plan.create_command,
-            partial(topics_of, partial(self._kafka.admin, index)),
+            partial(cluster_of, partial(self._kafka.admin, index)),
             self.readiness.not_yet,
         )
         config = self._kafka.producer_config(index)
@@ -142,15 +158,14 @@ class _Worker:
             connected(lambda: RenewableProducer(lambda: create_producer(config)))
         )
         parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
-        limits = Admission(self._worker.max_in_flight, self._worker.max_in_flight_bytes)
         sources: dict[Source, tuple[str, ...]] = {Source.FRESH: (plan.topic,)}
-        delayed = plan.schedule.among(topics)
+        delayed = plan.schedule.among(cluster.topics)
         if plan.retries and delayed:
             sources[Source.PARKED] = delayed
-        return [
-            await self._member(source, read, handler, parking, limits)
-            for source, read in sources.items()
-        ]
+        for source, read in sources.items():
+            member = await self._member(source, read, handler, parking, cluster.cluster_id)
+            self._members.append(member)
+        return self._members
 
     async def _member(
         self,
@@ -158,7 +173,7 @@ class _Worker:
         topics: tuple[str, ...],
         handler: Handler,
         parking: Parking,
-        limits: Admission,
+        cluster_id: str,
     ) -> Member:
         kafka, worker, parked = self._kafka, self._worker, source is Source.PARKED
         config = kafka.consumer_config(
@@ -176,7 +191,7 @@ class _Worker:
             ),
             handler=handler,
             parking=parking,
-            limits=limits,
+            limits=self._limits,
             settings=ControllerSettings(
                 source=source,
                 handler_timeout_seconds=worker.handler_timeout_seconds,
@@ -186,7 +201,7 @@ class _Worker:
                 max_poll_records=kafka.max_poll_records,
             ),
             metrics=self._metrics,
-            name=config.group_id,
+            scope=Scope(cluster_id, config.group_id),
             read=unpark if parked else fresh,
         )
         return Member(config.group_id, controller, Subscription(topics=topics))

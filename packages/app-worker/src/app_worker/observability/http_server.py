@@ -1,10 +1,11 @@
-"""Answers /metrics, /livez and /readyz over HTTP, on the worker's own event loop.
+"""Answers /metrics, /livez, /readyz and /debug/state over HTTP, on the worker's own event loop.
 
 On its own loop, so that a loop which hangs does not answer.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -24,6 +25,9 @@ LONGEST_HEAD = 8_192
 """Bytes of request line and headers together."""
 
 _TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
+
+PATHS = ("/metrics", "/livez", "/readyz", "/debug/state")
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +49,16 @@ class HttpServer:
     """
 
     def __init__(
-        self, port: int, registry: CollectorRegistry, unready_reason: Callable[[], str | None]
+        self,
+        port: int,
+        registry: CollectorRegistry,
+        unready_reason: Callable[[], str | None],
+        state: Callable[[], object],
     ) -> None:
         self.port = port
         self._registry = registry
         self._unready_reason = unready_reason
+        self._state = state
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -76,13 +85,16 @@ class HttpServer:
     def answer(self, method: str, target: str, accept: str) -> Answer:
         """What a request gets; ``accept`` is its Accept header."""
         path = target.split("?", 1)[0]
-        if path not in ("/metrics", "/livez", "/readyz"):
-            return _plain(HTTPStatus.NOT_FOUND, "there is /metrics, /livez and /readyz")
+        if path not in PATHS:
+            return _plain(HTTPStatus.NOT_FOUND, f"there is {', '.join(PATHS)}")
         if method not in ("GET", "HEAD"):
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD")
         if path == "/metrics":
             encoder, content_type = choose_encoder(accept)
             return Answer(HTTPStatus.OK, encoder(self._registry), content_type)
+        if path == "/debug/state":
+            body = json.dumps(self._state(), indent=1).encode() + b"\n"
+            return Answer(HTTPStatus.OK, body, _JSON)
         reason = self._unready_reason() if path == "/readyz" else None
         if reason is not None:
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, reason)

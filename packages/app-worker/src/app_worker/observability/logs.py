@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import CodeType
 from typing import TextIO
 
 LONGEST_LINE = 4_096
@@ -149,10 +150,12 @@ def frames(error: BaseException) -> tuple[str, ...]:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     innermost = list(traceback.walk_tb(error.__traceback__))[::-1][:MOST_FRAMES]
-    return tuple(
-        f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{line} {frame.f_code.co_name}"
-        for frame, line in innermost
-    )
+    return tuple(place_of(frame.f_code, line) for frame, line in innermost)
+
+
+def place_of(code: CodeType, line: int) -> str:
+    """A place in the code, short enough for a log."""
+    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{line} {code.co_name}"
 
 
 def _timestamp(seconds: float) -> str:

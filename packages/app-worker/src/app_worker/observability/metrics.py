@@ -67,6 +67,14 @@ OLDEST_OPEN_RECORD_AGE = Metric(
     unit="seconds",
     help="Time since the oldest incomplete record was taken into work; 0 without any.",
 )
+STUCK_HEADS = Metric(
+    name="worker_stuck_heads",
+    kind=Gauge,
+    unit="partitions",
+    labels=("group",),
+    help="Partitions in which almost everything that was started is complete, and one record keeps "
+    "it from being committed.",
+)
 HANDLER_SECONDS = Metric(
     name="worker_handler_seconds",
     kind=Histogram,
@@ -112,7 +120,7 @@ COMMITS = Metric(
     name="worker_commits_total",
     kind=Counter,
     unit="commits",
-    labels=("result",),
+    labels=("group", "result"),
     help="Offset commits sent to the coordinator, by result.",
 )
 COMMIT_SECONDS = Metric(
@@ -121,6 +129,22 @@ COMMIT_SECONDS = Metric(
     unit="seconds",
     buckets=LATENCY_BUCKETS,
     help="Time from sending an offset commit to its answer.",
+)
+COMPLETE_BEFORE = Metric(
+    name="worker_records_complete_before_total",
+    kind=Counter,
+    unit="records",
+    help="Records read again that the last commit's map knew to be complete, so that they were not "
+    "handled again.",
+)
+OFFSET_MAPS_IGNORED = Metric(
+    name="worker_offset_maps_ignored_total",
+    kind=Counter,
+    unit="commits",
+    labels=("reason",),
+    help="Commits whose metadata was not used when a partition came, so that records complete "
+    "behind an open one are repeated: it was `foreign`, `damaged`, of another `version`, `place` "
+    "(cluster, group, topic, partition) or `base` (offset), or the log was `truncated` since.",
 )
 REBALANCES = Metric(
     name="worker_rebalances_total",
@@ -238,6 +262,7 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     IN_FLIGHT,
     IN_FLIGHT_BYTES,
     OLDEST_OPEN_RECORD_AGE,
+    STUCK_HEADS,
     HANDLER_SECONDS,
     OUTCOMES,
     PARKED,
@@ -246,6 +271,8 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     HANDLER_ERRORS,
     COMMITS,
     COMMIT_SECONDS,
+    COMPLETE_BEFORE,
+    OFFSET_MAPS_IGNORED,
     REBALANCES,
     GENERATIONS,
     GENERATION,
@@ -276,6 +303,7 @@ class WorkerMetrics:
         self.in_flight = IN_FLIGHT.bind(registry)
         self.in_flight_bytes = IN_FLIGHT_BYTES.bind(registry)
         self.oldest_open_record_age = OLDEST_OPEN_RECORD_AGE.bind(registry)
+        self.stuck_heads = STUCK_HEADS.bind(registry)
         self.handler_seconds = HANDLER_SECONDS.bind(registry)
         self.outcomes = OUTCOMES.bind(registry)
         self.parked = PARKED.bind(registry)
@@ -284,6 +312,8 @@ class WorkerMetrics:
         self.handler_errors = HANDLER_ERRORS.bind(registry)
         self.commits = COMMITS.bind(registry)
         self.commit_seconds = COMMIT_SECONDS.bind(registry)
+        self.complete_before = COMPLETE_BEFORE.bind(registry)
+        self.offset_maps_ignored = OFFSET_MAPS_IGNORED.bind(registry)
         self.rebalances = REBALANCES.bind(registry)
         self.generations = GENERATIONS.bind(registry)
         self.generation = GENERATION.bind(registry)

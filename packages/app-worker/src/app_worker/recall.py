@@ -1,0 +1,81 @@
+"""Reads from a commit's metadata what was complete when an assignment began."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from aiokafka import OffsetAndMetadata, TopicPartition
+
+from app_worker.lanes import Lane
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.offset_map import Runs, Scope, UnusableMapError, decode
+
+_log = logging.getLogger(__name__)
+
+
+class Remembering(Protocol):
+    """The part of a consumer that knows what the group had committed."""
+
+    def committed_at_start(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        """What the present assignment began with; None if nothing, or if it is not known yet."""
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """The end of the log as the last fetch had it."""
+
+
+class Recall:
+    """Tells each lane once, before it takes anything, what needs no handling any more.
+
+    What cannot be believed is ignored and counted: then records are repeated, and none is lost.
+    """
+
+    def __init__(
+        self,
+        consumer: Remembering,
+        position_of: Callable[[TopicPartition], int | None],
+        scope: Scope,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._consumer = consumer
+        self._position_of = position_of
+        self._scope = scope
+        self._ignored = metrics.offset_maps_ignored
+
+    def __call__(self, lane: Lane) -> None:
+        """Tell the lane, if it has not been told and it is known by now.
+
+        To be called before each time that it takes something: what was told may prove untrue.
+        """
+        here = lane.partition
+        if lane.recalled:
+            end = self._consumer.highwater(here) if lane.recalled_end else None
+            if end is not None and end < lane.recalled_end:
+                lane.forget()
+                self._ignore(here, "truncated")
+            return
+        if lane.positioning or self._position_of(here) is None:
+            return
+        start = self._consumer.committed_at_start(here)
+        if start is None:
+            lane.forget()
+            return
+        end = self._consumer.highwater(here)
+        if end is not None:
+            lane.recall(self._believed(here, start, end), start.offset)
+
+    def _believed(self, here: TopicPartition, start: OffsetAndMetadata, log_end: int) -> Runs:
+        try:
+            runs = decode(start.metadata, self._scope.place(here), start.offset)
+        except UnusableMapError as error:
+            reason = error.reason
+        else:
+            if not runs or runs[-1][1] <= log_end:
+                return runs
+            reason = "truncated"  # Records went with a broker, and others get their offsets.
+        self._ignore(here, reason)
+        return ()
+
+    def _ignore(self, here: TopicPartition, reason: str) -> None:
+        self._ignored.labels(reason).inc()
+        detail = {"topic": here.topic, "partition": here.partition, "reason": reason}
+        _log.warning("the metadata of a commit is not used", extra=detail)

@@ -1,0 +1,1 @@
+"""A controller with everything around it scripted, in virtual time."""

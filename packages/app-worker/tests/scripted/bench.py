@@ -1,0 +1,95 @@
+"""Puts a controller among scripted parts."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from app_worker.admission import Admission, Source
+from app_worker.controller import (
+    Controller,
+    ControllerSettings,
+    Subscription,
+)
+from app_worker.delays import DelaySchedule
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.offset_map import Scope
+from app_worker.parked_headers import fresh, unpark
+from app_worker.parking import Parking
+from scripted.consumer import Message, ScriptedConsumer, message
+from scripted.handler import ScriptedHandler, ScriptedProducer
+
+EPOCH = 1_700_000_000.0
+SCOPE = Scope("cluster", "group")
+A, B = TopicPartition("t", 0), TopicPartition("t", 1)
+
+
+def wall_clock() -> float:
+    return EPOCH + asyncio.get_running_loop().time()
+
+
+class Bench:
+    """A controller with everything around it scripted."""
+
+    def __init__(
+        self,
+        handler: ScriptedHandler | None = None,
+        *,
+        limits: Admission | None = None,
+        **settings: Any,
+    ) -> None:
+        self.consumer = ScriptedConsumer()
+        self.producer = ScriptedProducer()
+        self.handler = handler or ScriptedHandler()
+        self.registry = CollectorRegistry()
+        metrics = WorkerMetrics(self.registry)
+        schedule = DelaySchedule.parse("t", "5s,1m")
+        defaults = {"handler_timeout_seconds": 20.0, "drain_timeout_seconds": 25.0}
+        made = ControllerSettings(**(defaults | settings))
+        self.controller = Controller(
+            consumer=self.consumer,  # type: ignore[arg-type]
+            committed=self.consumer.committed_offsets,
+            handler=self.handler,
+            parking=Parking(
+                self.producer, schedule, "t.dead", metrics, now=wall_clock, jitter=lambda: 0.0
+            ),
+            limits=limits or Admission(100, 10_000),
+            settings=made,
+            metrics=metrics,
+            scope=SCOPE,
+            read=unpark if made.source is Source.PARKED else fresh,
+            now=wall_clock,
+        )
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"worker_{name}", labels) or 0.0
+
+    @asynccontextmanager
+    async def running(self) -> Any:
+        run = asyncio.create_task(self.controller.run(Subscription(topics=("t",))))
+        await asyncio.sleep(0)
+        try:
+            yield run
+            self.controller.stop()
+            await run
+        finally:
+            run.cancel()
+
+
+async def soon() -> None:
+    """Long enough for everything that waits for nothing, shorter than any pause."""
+    await asyncio.sleep(0.004)
+
+
+def parked(partition: TopicPartition, offset: int, seconds: float, **more: bytes) -> Message:
+    headers = {
+        "worker-attempts": b"1",
+        "worker-not-before": b"%d" % round((EPOCH + seconds) * 1000),
+        "worker-origin": b"t:0:7",
+        "worker-origin-timestamp": b"1",
+        "worker-delivery": b"endpoint-1",
+    }
+    merged = tuple((headers | more).items())
+    return message(partition, offset, headers=merged, timestamp=round(EPOCH * 1000))

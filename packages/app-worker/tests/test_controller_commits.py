@@ -1,0 +1,100 @@
+"""What the controller commits, and when."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from aiokafka.errors import (
+    RequestTimedOutError,
+)
+from scripted.bench import A, B, Bench, soon
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_only_the_prefix_that_is_complete_is_committed() -> None:
+    bench = Bench()
+    bench.handler.hold(0, 2)
+    async with bench.running():
+        bench.consumer.append(A, 0, 1, 2, 3, 4)
+        bench.consumer.group[A] = 0
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3)
+        assert bench.handler.finished == [(0, 0), (0, 1), (0, 3), (0, 4)]
+        assert bench.consumer.group[A] == 2
+        bench.handler.let_go(0, 2)
+        await asyncio.sleep(3)
+        assert bench.consumer.group[A] == 5
+
+
+async def test_commits_are_coalesced_and_sent_only_when_something_moved() -> None:
+    bench = Bench()
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        await bench.consumer.assign(A, B)
+        for offset in range(200):
+            bench.consumer.append(A, offset)
+            bench.consumer.append(B, offset)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(60)
+        assert bench.consumer.group == {A: 200, B: 200}
+        assert 2 <= len(bench.consumer.commits) <= 4
+
+
+async def test_a_commit_that_fails_is_tried_again_with_backoff_and_newer_offsets() -> None:
+    bench = Bench()
+    tries: list[float] = []
+
+    async def refuse() -> None:
+        tries.append(asyncio.get_running_loop().time())
+        if len(tries) < 4:
+            raise RequestTimedOutError
+
+    bench.consumer.refuse_commit = refuse
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        await bench.consumer.assign(A)
+        bench.consumer.append(A, 0)
+        await asyncio.sleep(2)
+        bench.consumer.append(A, 1)
+        await asyncio.sleep(20)
+        assert bench.consumer.commits == [{A: 2}]
+        pauses = [round(later - sooner) for sooner, later in pairwise(tries)]
+        assert pauses == [2, 4, 8]
+        assert bench.count("commits_total", group="group", result="failed") == 3
+
+
+async def test_a_commit_without_an_answer_is_given_up_and_tried_again() -> None:
+    bench = Bench()
+    hang = asyncio.Event()
+    bench.consumer.refuse_commit = hang.wait  # type: ignore[assignment]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(7)
+        assert bench.count("commits_total", group="group", result="timeout") == 1
+        hang.set()
+        await asyncio.sleep(10)
+        assert bench.consumer.commits == [{A: 1}]
+
+
+async def test_trailing_offsets_without_records_are_committed() -> None:
+    bench = Bench()
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0, 1)
+        bench.consumer.ends[A] = 9
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3)
+        assert bench.consumer.group[A] == 9
+
+
+async def test_trailing_offsets_without_records_are_committed_at_the_end_too() -> None:
+    bench = Bench()
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.ends[A] = 9
+        await bench.consumer.assign(A)
+        await soon()
+    assert bench.consumer.group[A] == 9

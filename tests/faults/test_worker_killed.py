@@ -1,0 +1,144 @@
+"""A worker is killed, or stopped, in the midst of its work; the receiver keeps the ledger."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app_worker import DelaySchedule
+from deploy.local.brokers import Cluster
+from kafka_utils import Admin, TopicSpec
+from tests.conftest import ExistingCluster
+from tests.harness.line_receiver import PROGRAM, LineReceiver
+from tests.harness.worker_process import Worker, running
+
+PARTITIONS = 2
+IN_FLIGHT = 100
+COMMIT_SECONDS = 1.0
+"""What a worker may complete without having committed it."""
+SLACK_SECONDS = 1.0
+"""For a commit to be sent and answered on a busy machine."""
+
+
+class Scene:
+    """A topic of numbered records, and what a worker of it is told."""
+
+    def __init__(self, servers: str) -> None:
+        self.servers = servers
+        self.topic = f"killed.{uuid.uuid4().hex[:8]}"
+
+    def environ(self, receiver: LineReceiver) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.servers,
+            "KAFKA_GROUP_ID": self.topic,
+            "KAFKA_SESSION_TIMEOUT_MS": "6000",
+            "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
+            "WORKER_MAX_IN_FLIGHT": str(IN_FLIGHT),
+            "TEST_TOPIC": self.topic,
+            "TEST_PORT": str(receiver.port),
+        }
+
+    async def create(self) -> None:
+        delays = DelaySchedule.parse(self.topic, "1s").topics()
+        names = (self.topic, *delays, f"{self.topic}.dead-letter")
+        async with Admin(tuple(self.servers.split(","))) as admin:
+            await admin.create(
+                [TopicSpec(name=name, partitions=PARTITIONS, replication=3) for name in names]
+            )
+
+    async def produce(self, count: int, start: int = 0) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.servers, acks="all") as producer:
+            for number in range(start, start + count):
+                await producer.send(self.topic, b"%d" % number, partition=number % PARTITIONS)
+
+
+@pytest.fixture
+async def scene(cluster: Cluster | ExistingCluster) -> Scene:
+    made = Scene(cluster.bootstrap_servers)
+    await made.create()
+    return made
+
+
+def has_answered(receiver: LineReceiver, enough: int) -> bool:
+    return len(receiver.answered) >= enough
+
+
+async def until(worker: Worker, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not reached():
+            assert worker.process.poll() is None, worker.messages()
+            await asyncio.sleep(0.02)
+
+
+async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_stuck_head(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    total, until_killed = 6_000, 4_000
+    heads = range(PARTITIONS)
+    async with LineReceiver(lambda number: None if number in heads else 0.1) as receiver:
+        await scene.produce(total)
+        environ = scene.environ(receiver)
+        with running(tmp_path, program=PROGRAM, **environ) as worker:
+            await until(worker, lambda: len(receiver.answered) >= until_killed)
+            worker.process.kill()
+            killed = time.monotonic()
+            worker.process.wait()
+        first, receiver.deliveries = receiver.deliveries, []
+        receiver.hold = lambda _: 0.0
+        done = {each.number: each.answered for each in first if each.answered is not None}
+        with running(tmp_path, program=PROGRAM, **environ) as worker:
+            await until(worker, lambda: len(done.keys() | receiver.answered) == total)
+            again = worker.get("/metrics")[1]
+            code, _ = await asyncio.to_thread(worker.stop)
+        repeated = [done[one.number] for one in receiver.deliveries if one.number in done]
+        ledger = {
+            "sent": total,
+            "lost": total - len(done.keys() | receiver.answered),
+            "answered before the kill": len(done),
+            "in flight": len(first) - len(done),
+            "repeated of what was answered": len(repeated),
+            "oldest of these, seconds before the kill": round(
+                max((killed - answered for answered in repeated), default=0.0), 2
+            ),
+        }
+    with capsys.disabled():
+        print(f"\n{ledger}")
+    assert code == 0
+    assert ledger["lost"] == 0
+    assert not done.keys() & set(heads), "the heads are to be open all the time"
+    assert all(killed - each < COMMIT_SECONDS + SLACK_SECONDS for each in repeated)
+    spared = re.search(r"^worker_records_complete_before_total (\S+)$", again, re.MULTILINE)
+    assert spared
+    assert float(spared[1]) >= len(done) - len(repeated)
+
+
+async def test_a_stop_under_load_loses_and_repeats_nothing(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    total = 4_000
+    async with LineReceiver(lambda number: 2.0 if number % 50 == 0 else 0.05) as receiver:
+        await scene.produce(total)
+        environ = scene.environ(receiver)
+        codes = []
+        for enough in (500, 1_500, total):
+            with running(tmp_path, program=PROGRAM, **environ) as worker:
+                await until(worker, partial(has_answered, receiver, enough))
+                code, _ = await asyncio.to_thread(worker.stop)
+                codes.append(code)
+        counts = Counter(each.number for each in receiver.deliveries)
+        ledger = {
+            "sent": total,
+            "lost": total - len(receiver.answered),
+            "repeated": counts.total() - len(counts),
+            "exit codes": codes,
+        }
+    with capsys.disabled():
+        print(f"\n{ledger}")
+    assert ledger == {"sent": total, "lost": 0, "repeated": 0, "exit codes": [0, 0, 0]}

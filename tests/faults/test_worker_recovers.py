@@ -1,0 +1,118 @@
+"""A worker outlives its brokers and its session, and goes on by itself; the receiver's ledger.
+
+WITHOUT_BROKERS_SECONDS is how long there is no broker at all; a minute in the drill.
+"""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deploy.local.brokers import Cluster
+from tests.conftest import ExistingCluster
+from tests.faults.test_worker_killed import Scene, until
+from tests.harness.line_receiver import PROGRAM, LineReceiver
+from tests.harness.worker_process import Worker, running
+
+WITHOUT_BROKERS_SECONDS = float(os.environ.get("WITHOUT_BROKERS_SECONDS", "5"))
+FROZEN_SECONDS = 8.0
+"""Longer than the session of 6 s."""
+
+
+class Fault:
+    """A topic on brokers of its own, a receiver that answers slowly, and the ledger in the end."""
+
+    def __init__(self, servers: str, receiver: LineReceiver) -> None:
+        self.receiver = receiver
+        self.scene = Scene(servers)
+        self.sent = 0
+
+    async def send(self, count: int) -> None:
+        await self.scene.produce(count, start=self.sent)
+        self.sent += count
+
+    async def all_answered(self, worker: Worker) -> None:
+        await until(worker, lambda: len(self.receiver.answered) == self.sent)
+
+    def ledger(self) -> dict[str, int]:
+        counts = Counter(each.number for each in self.receiver.deliveries)
+        return {
+            "sent": self.sent,
+            "lost": self.sent - len(self.receiver.answered),
+            "repeated": counts.total() - len(counts),
+        }
+
+
+@asynccontextmanager
+async def fault(servers: str) -> AsyncIterator[Fault]:
+    async with LineReceiver(lambda _: 0.1) as receiver:
+        made = Fault(servers, receiver)
+        await made.scene.create()
+        yield made
+
+
+async def test_brokers_that_go_and_come_back_cost_neither_a_record_nor_a_repeat(
+    own_cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with fault(own_cluster.bootstrap_servers) as made:
+        receiver = made.receiver
+        with running(tmp_path, program=PROGRAM, **made.scene.environ(receiver)) as worker:
+            for gone in ([0], [0, 1, 2]):
+                await made.send(1_000)
+                await until(worker, lambda: receiver.in_hand > 0)
+                for number in gone:
+                    own_cluster.kill(number)
+                await asyncio.sleep(1 if len(gone) == 1 else WITHOUT_BROKERS_SECONDS)
+                await asyncio.gather(
+                    *(asyncio.to_thread(own_cluster.start_broker, number) for number in gone)
+                )
+                await made.send(500)
+                await made.all_answered(worker)
+            code, _ = await asyncio.to_thread(worker.stop)
+        ledger = made.ledger()
+    with capsys.disabled():
+        print(f"\n{ledger}")
+    assert code == 0
+    assert ledger == {"sent": 3_000, "lost": 0, "repeated": 0}
+
+
+async def test_one_that_was_frozen_past_its_session_comes_back_and_works_again(
+    cluster: Cluster | ExistingCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with fault(cluster.bootstrap_servers) as made:
+        receiver, environ = made.receiver, made.scene.environ(made.receiver)
+        owned = f'worker_owned_partitions{{group="{made.scene.topic}"}} 1.0'
+
+        def has_its_share(worker: Worker) -> bool:
+            return owned in worker.get("/metrics")[1]
+
+        with (
+            running(tmp_path, program=PROGRAM, **environ) as frozen,
+            running(tmp_path, program=PROGRAM, **environ) as other,
+        ):
+            for worker in (frozen, other):
+                await until(worker, partial(has_its_share, worker))
+            await made.send(2_000)
+            await until(frozen, lambda: len(receiver.answered) > 500)
+            frozen.process.send_signal(signal.SIGSTOP)
+            in_hand = receiver.in_hand
+            await asyncio.sleep(FROZEN_SECONDS)
+            await made.all_answered(other)
+            frozen.process.send_signal(signal.SIGCONT)
+            await until(frozen, partial(has_its_share, frozen))
+            before = len(receiver.deliveries)
+            await made.send(200)
+            await made.all_answered(other)
+            codes = [(await asyncio.to_thread(worker.stop))[0] for worker in (frozen, other)]
+        ledger = made.ledger()
+    with capsys.disabled():
+        print(f"\n{ledger | {'in hand when it froze': in_hand}}")
+    assert codes == [0, 0]
+    assert ledger["lost"] == 0
+    assert len(receiver.deliveries) - before <= 200 + in_hand

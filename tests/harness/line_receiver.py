@@ -1,0 +1,110 @@
+"""Receives what workers deliver, answers when it is told to, and keeps the ledger."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+PROGRAM = """
+import asyncio, os, sys
+from contextlib import nullcontext
+from app_worker import DelaySchedule, Done, WorkerPlan, run_program
+
+class Deliverer:
+    async def handle(self, record):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(os.environ["TEST_PORT"]))
+        try:
+            writer.write(record.value + b"\\n")
+            if await reader.readline() != b"ok\\n":
+                raise ConnectionError("not answered")
+            return [Done()]
+        finally:
+            writer.close()
+
+topic = os.environ["TEST_TOPIC"]
+schedule = DelaySchedule.parse(topic, "1s")
+dead = topic + ".dead-letter"
+plan = WorkerPlan(
+    topic=topic,
+    schedule=schedule,
+    dead_letter_topic=dead,
+    needed_topics=(topic, *schedule.topics(), dead),
+    create_command="make-the-topics --now",
+)
+sys.exit(run_program(plan, nullcontext(Deliverer())))
+"""
+"""A worker that delivers the value of each record, as a line, to the port TEST_PORT."""
+
+
+@dataclass
+class Delivery:
+    """One attempt, as the receiver saw it; times are of its monotonic clock."""
+
+    number: int
+    began: float
+    answered: float | None = None
+
+
+@dataclass
+class LineReceiver:
+    """Listens on a free port; an async context manager."""
+
+    hold: Callable[[int], float | None] = lambda _: 0.0
+    """How many seconds after it came a line is answered; None is never."""
+    deliveries: list[Delivery] = field(default_factory=list)
+    port: int = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._receive, "127.0.0.1", 0, backlog=1_000)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._open: set[asyncio.Task[None]] = set()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for task in self._open:
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open)
+        await self._server.wait_closed()
+
+    @property
+    def answered(self) -> set[int]:
+        """Everything that was answered at least once."""
+        return {each.number for each in self.deliveries if each.answered is not None}
+
+    @property
+    def in_hand(self) -> int:
+        """How many deliveries wait for their answer, those of dead workers among them."""
+        return sum(each.answered is None for each in self.deliveries)
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._serve(reader, writer)
+        except OSError:
+            pass  # The worker died meanwhile: the delivery stays without an answer.
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        if not line:
+            return
+        delivery = Delivery(int(line), time.monotonic())
+        self.deliveries.append(delivery)
+        seconds = self.hold(delivery.number)
+        await asyncio.sleep(3_600 if seconds is None else seconds)
+        writer.write(b"ok\n")
+        await writer.drain()
+        delivery.answered = time.monotonic()
