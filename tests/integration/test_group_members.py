@@ -247,8 +247,8 @@ async def test_who_was_frozen_past_its_session_delivers_nothing_before_it_has_lo
     frozen, other = (leader, follower) if leads else (follower, leader)
     frozen_at = scene.freeze(frozen)
     await scene.settled(*other.members)
-    frozen.send(signal.SIGCONT)
     woken_at = time.monotonic()
+    frozen.send(signal.SIGCONT)
     await scene.until(lambda: bool(frozen.said("lost")), "lost")
     lost = frozen.said("lost")[0]["at"]
     between = [line for line in frozen.said("read") if frozen_at + 1 < line["at"] < lost]
