@@ -1,13 +1,14 @@
 """A process with members of one group, which writes what happens to them as lines of JSON.
 
 Each line has the time (the machine's monotonic clock), the member and what happened. SIGTERM makes
-it leave in order; SIGUSR1 makes it relinquish first.
+it leave in order; SIGUSR1 makes it relinquish first; SIGUSR2 makes it stop as SIGSTOP does.
 """
 
 import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -158,6 +159,7 @@ async def _main(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _both, relinquish, stop)
+    loop.add_signal_handler(signal.SIGUSR2, os.kill, os.getpid(), signal.SIGSTOP)
     names = [f"{options.name}{number}" for number in range(options.members)]
     await asyncio.gather(*(Worker(name, options).run(stop, relinquish) for name in names))
 

@@ -129,7 +129,9 @@ class Scene:
         return {part: longest_silence(self.lines, part, since, now) for part in partitions}
 
     def freeze(self, process: GroupProcess) -> float:
-        process.send(signal.SIGSTOP)
+        # By itself, between two steps of its loop: what it hands over at the very moment in which
+        # it is stopped from outside it says after it was woken.
+        process.send(signal.SIGUSR2)
         return self._ended(process)
 
     def kill(self, process: GroupProcess) -> float:
