@@ -7,7 +7,6 @@ prints memory and CPU for each choice, in one run. It decided which processes re
 import argparse
 import asyncio
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from statistics import median
 
 from app_worker import DelaySchedule, Outcome, Record, WorkerPlan, load_settings, run_worker
 from app_worker.observability.metrics import create_registry
+from benchmarks.processes import cpu_seconds, resident_mb
 from deploy.local.brokers import Cluster
 from deploy.local.guard import Guard, kill_sessions
 from deploy.local.ports import free_ports
@@ -59,18 +59,6 @@ def member(retries: bool) -> int:
         retries=retries,
     )
     return asyncio.run(run_worker(plan, kafka, worker, _handler(), create_registry()))
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, as the operating system counts it."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
 
 
 def _is_ready(port: int) -> bool:
@@ -118,13 +106,14 @@ def measure(choice: str, processes: int, servers: str, guard: Guard) -> str:
     time.sleep(SETTLE_SECONDS)
     pids = [each.pid for each in members]
     brokers = _brokers()
-    before = [cpu_seconds(pid) for pid in pids], sum(map(cpu_seconds, brokers))
+    before = [cpu_seconds([pid]) for pid in pids], cpu_seconds(brokers)
     time.sleep(MEASURED_SECONDS)
     ours = [
-        100 * (cpu_seconds(p) - b) / MEASURED_SECONDS for p, b in zip(pids, before[0], strict=True)
+        100 * (cpu_seconds([p]) - b) / MEASURED_SECONDS
+        for p, b in zip(pids, before[0], strict=True)
     ]
-    theirs = 100 * (sum(map(cpu_seconds, brokers)) - before[1]) / MEASURED_SECONDS
-    memory = [resident_mb(pid) for pid in pids]
+    theirs = 100 * (cpu_seconds(brokers) - before[1]) / MEASURED_SECONDS
+    memory = [resident_mb([pid]) for pid in pids]
     for each in members:
         kill_sessions([each.pid], signal.SIGTERM)
         each.wait()

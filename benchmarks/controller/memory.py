@@ -1,15 +1,15 @@
 """Resident memory under an endless backlog of large records, early and late."""
 
 import asyncio
-import resource
+import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from app_worker.admission import Admission
 from app_worker.handler import Outcome
 from app_worker.record import Record
 from benchmarks.controller.ground import DONE, fill, working
+from benchmarks.processes import resident_mb
 
 BYTES = 100_000
 IN_FLIGHT = 100
@@ -26,12 +26,6 @@ class Slow:
         return DONE
 
 
-def resident_mb() -> float:
-    """Of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
 async def measure(servers: str, seconds: float) -> None:
     """Print memory after 10 s, and after so many."""
     per_second = IN_FLIGHT / WORK_SECONDS
@@ -41,9 +35,9 @@ async def measure(servers: str, seconds: float) -> None:
     async with working(servers, "memory", "memory", Slow(), limits) as registry:
         began = time.monotonic()
         await asyncio.sleep(EARLY_SECONDS)
-        early = resident_mb()
+        early = resident_mb([os.getpid()])
         await asyncio.sleep(seconds - EARLY_SECONDS)
-        late, took = resident_mb(), time.monotonic() - began
+        late, took = resident_mb([os.getpid()]), time.monotonic() - began
         handled = registry.get_sample_value("worker_records_total", {"source": "fresh"}) or 0
     print(f"{handled:.0f} records of {BYTES} bytes begun in {took:.0f} s, {IN_FLIGHT} in flight")
     print(f"resident: {early:.1f} MB after {EARLY_SECONDS:.0f} s, {late:.1f} MB at the end")

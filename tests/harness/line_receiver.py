@@ -7,34 +7,21 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-PROGRAM = """
-import asyncio, os, sys
-from contextlib import nullcontext
-from app_worker import DelaySchedule, Done, WorkerPlan, run_program
+from tests.harness.worker_process import program_of
 
-class Deliverer:
-    async def handle(self, record):
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(os.environ["TEST_PORT"]))
-        try:
-            writer.write(record.value + b"\\n")
-            if await reader.readline() != b"ok\\n":
-                raise ConnectionError("not answered")
-            return [Done()]
-        finally:
-            writer.close()
-
-topic = os.environ["TEST_TOPIC"]
-schedule = DelaySchedule.parse(topic, "1s")
-dead = topic + ".dead-letter"
-plan = WorkerPlan(
-    topic=topic,
-    schedule=schedule,
-    dead_letter_topic=dead,
-    needed_topics=(topic, *schedule.topics(), dead),
-    create_command="make-the-topics --now",
-)
-sys.exit(run_program(plan, nullcontext(Deliverer())))
+PROGRAM = program_of(
+    """
+async def handle(record):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(os.environ["TEST_PORT"]))
+    try:
+        writer.write(record.value + b"\\n")
+        if await reader.readline() != b"ok\\n":
+            raise ConnectionError("not answered")
+        return [Done()]
+    finally:
+        writer.close()
 """
+)
 """A worker that delivers the value of each record, as a line, to the port TEST_PORT."""
 
 

@@ -16,6 +16,30 @@ from typing import Any
 
 PATIENCE_SECONDS = 40
 
+_PROGRAM = """
+import asyncio, os, sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+from app_worker import DelaySchedule, Done, Park, WorkerPlan, run_program
+{handle}
+topic = os.environ["TEST_TOPIC"]
+schedule = DelaySchedule.parse(topic, "1s")
+dead = topic + ".dead-letter"
+plan = WorkerPlan(
+    topic=topic,
+    schedule=schedule,
+    dead_letter_topic=dead,
+    needed_topics=(topic, *schedule.topics(), dead),
+    create_command="make-the-topics --now",
+)
+sys.exit(run_program(plan, nullcontext(SimpleNamespace(handle=handle))))
+"""
+
+
+def program_of(handle: str) -> str:
+    """The source of a worker of the topic TEST_TOPIC; ``handle`` is that of its coroutine."""
+    return _PROGRAM.replace("{handle}", handle)
+
 
 class Worker:
     """A worker process, seen from outside: its output, its log and its HTTP port."""

@@ -13,38 +13,23 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app_worker import DelaySchedule
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
-from tests.harness.worker_process import PATIENCE_SECONDS, running
+from tests.harness.worker_process import PATIENCE_SECONDS, program_of, running
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "make-the-topics --now"
-PROGRAM = """
-import asyncio, os, sys
-from contextlib import nullcontext
-from app_worker import DelaySchedule, Done, Park, WorkerPlan, run_program
-
-class Printer:
-    async def handle(self, record):
-        text = record.value.decode()
-        print("begin", text, record.attempts, flush=True)
-        if text == "slow":
-            await asyncio.sleep(2)
-        print("end", text, record.attempts, flush=True)
-        if text == "park" and not record.attempts:
-            return [Park("d", 1, "1s", "why_not")]
-        return [Done()]
-
-topic = os.environ["TEST_TOPIC"]
-schedule = DelaySchedule.parse(topic, "1s")
-dead = topic + ".dead-letter"
-plan = WorkerPlan(
-    topic=topic,
-    schedule=schedule,
-    dead_letter_topic=dead,
-    needed_topics=(topic, *schedule.topics(), dead),
-    create_command="make-the-topics --now",
-)
-sys.exit(run_program(plan, nullcontext(Printer())))
+PROGRAM = program_of(
+    """
+async def handle(record):
+    text = record.value.decode()
+    print("begin", text, record.attempts, flush=True)
+    if text == "slow":
+        await asyncio.sleep(2)
+    print("end", text, record.attempts, flush=True)
+    if text == "park" and not record.attempts:
+        return [Park("d", 1, "1s", "why_not")]
+    return [Done()]
 """
+)
 
 
 class Brokers(Protocol):

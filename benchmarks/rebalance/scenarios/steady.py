@@ -1,12 +1,10 @@
 """What a fleet costs while nothing changes: CPU and memory for each of its consumers."""
 
 import asyncio
-import os
-import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
+from benchmarks.processes import cpu_seconds, resident_mb
 from benchmarks.rebalance.shape import Shape
 from benchmarks.rebalance.stage import Site, Stage, stage
 from benchmarks.rebalance.table import Column, Figures
@@ -48,15 +46,3 @@ async def _window(here: Stage) -> Figures:
         "CPU s per consumer and minute": used / consumers * 60 / WINDOW_SECONDS,
         "resident MB per consumer": resident_mb(pids) / consumers,
     }
-
-
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """CPU time that these processes have used, as the operating system counts it."""
-    fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in pids)
-    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pids: Sequence[int]) -> float:
-    """Resident memory of these processes; what they share counts for each."""
-    pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
-    return sum(pages) * resource.getpagesize() / 1e6

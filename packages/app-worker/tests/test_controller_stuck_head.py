@@ -31,6 +31,27 @@ class Patient(ScriptedHandler):
         return self.instead
 
 
+class Tidy(Patient):
+    """Takes so many seconds to clean up after record 0, whatever ends it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        try:
+            return await super().handle(record)
+        finally:
+            if not record.offset:
+                await asyncio.sleep(self._seconds)
+
+
+def two_hundred_behind_a_held_one(bench: Bench) -> None:
+    bench.handler.hold(0, 0)
+    bench.consumer.group[A] = 0
+    bench.consumer.append(A, *range(200))
+
+
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[int, bool]]:
     logged = [one.__dict__ for one in caplog.records if one.message == STUCK]
     return [(one["offset"], one["set_aside"]) for one in logged]
@@ -40,9 +61,7 @@ async def test_a_stuck_head_is_told_of_once_and_counted_while_it_lasts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bench = Bench(handler_timeout_seconds=60.0)
-    bench.handler.hold(0, 0)
-    bench.consumer.group[A] = 0
-    bench.consumer.append(A, *range(200))
+    two_hundred_behind_a_held_one(bench)
     async with bench.running():
         await bench.consumer.assign(A)
         await asyncio.sleep(25)
@@ -72,9 +91,7 @@ async def test_a_handler_that_allows_it_has_the_stuck_head_set_aside(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bench = Bench(Patient(), handler_timeout_seconds=60.0)
-    bench.handler.hold(0, 0)
-    bench.consumer.group[A] = 0
-    bench.consumer.append(A, *range(200))
+    two_hundred_behind_a_held_one(bench)
     async with bench.running():
         await bench.consumer.assign(A)
         await asyncio.sleep(12)
@@ -93,9 +110,7 @@ async def test_a_handler_that_fails_to_say_what_becomes_of_it_has_the_record_par
     handler = Patient()
     handler.instead = instead
     bench = Bench(handler, handler_timeout_seconds=60.0)
-    bench.handler.hold(0, 0)
-    bench.consumer.group[A] = 0
-    bench.consumer.append(A, *range(200))
+    two_hundred_behind_a_held_one(bench)
     async with bench.running():
         await bench.consumer.assign(A)
         await asyncio.sleep(12)
@@ -107,18 +122,8 @@ async def test_a_handler_that_fails_to_say_what_becomes_of_it_has_the_record_par
 async def test_a_handler_that_is_out_of_time_already_and_cleans_up_is_not_set_aside(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Tidy(Patient):
-        async def handle(self, record: Record) -> Sequence[Outcome]:
-            try:
-                return await super().handle(record)
-            finally:
-                if not record.offset:
-                    await asyncio.sleep(6)
-
-    bench = Bench(Tidy(), handler_timeout_seconds=4.0)
-    bench.handler.hold(0, 0)
-    bench.consumer.group[A] = 0
-    bench.consumer.append(A, *range(200))
+    bench = Bench(Tidy(6.0), handler_timeout_seconds=4.0)
+    two_hundred_behind_a_held_one(bench)
     async with bench.running() as run:
         await bench.consumer.assign(A)
         await asyncio.sleep(12)
@@ -130,18 +135,8 @@ async def test_a_handler_that_is_out_of_time_already_and_cleans_up_is_not_set_as
 async def test_a_record_that_came_back_can_be_set_aside_while_its_first_handling_cleans_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Tidy(Patient):
-        async def handle(self, record: Record) -> Sequence[Outcome]:
-            try:
-                return await super().handle(record)
-            finally:
-                if not record.offset:
-                    await asyncio.sleep(3)
-
-    bench = Bench(Tidy(), handler_timeout_seconds=60.0)
-    bench.handler.hold(0, 0)
-    bench.consumer.group[A] = 0
-    bench.consumer.append(A, *range(200))
+    bench = Bench(Tidy(3.0), handler_timeout_seconds=60.0)
+    two_hundred_behind_a_held_one(bench)
     async with bench.running():
         await bench.consumer.assign(A)
         await asyncio.sleep(2)

@@ -13,6 +13,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
 from app_worker.admission import Admission, Source
+from app_worker.budget import drain_margin
 from app_worker.commits import Commits
 from app_worker.debug_state import lane_state
 from app_worker.execution import Execution
@@ -29,9 +30,6 @@ from app_worker.recall import Recall
 from app_worker.record import Record
 from app_worker.starter import Starter
 from kafka_utils import IncrementalConsumer
-
-LONGEST_MARGIN_SECONDS = 2.0
-"""Kept back from a drain for its commit and for leaving the group, a fifth of it at most."""
 
 LEAVE_SECONDS = 3.0
 """The most that leaving the group and closing connections may take beyond the drain."""
@@ -67,7 +65,7 @@ class ControllerSettings:
     @property
     def drain_margin_seconds(self) -> float:
         """How much of the drain is kept back for its commit."""
-        return min(LONGEST_MARGIN_SECONDS, self.drain_timeout_seconds / 5)
+        return drain_margin(self.drain_timeout_seconds)
 
 
 class Controller:

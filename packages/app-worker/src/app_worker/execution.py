@@ -69,9 +69,9 @@ class Execution:
     async def _outcomes(self, record: Record) -> Sequence[Outcome]:
         began = perf_counter()
         time_limit = asyncio.timeout(self._timeout)
-        attempt = _Attempt(time_limit)
+        attempt = None
         if self._gives_up is not None:
-            self._attempts[_place(record)] = attempt
+            attempt = self._attempts[_place(record)] = _Attempt(time_limit)
         try:
             async with time_limit:
                 return self._checked(await self._handler.handle(record))
@@ -81,12 +81,12 @@ class Execution:
                 raise
             return [self._after_error(record, "CancelledError", "")]
         except Exception as error:
-            if self._gives_up is not None and attempt.aside:
+            if self._gives_up is not None and attempt is not None and attempt.aside:
                 return self._set_aside(self._gives_up, record)
             return [self._after_failure(record, error, timeout=time_limit.expired())]
         finally:
             # The same record may be in work again already, in a later assignment.
-            if self._attempts.get(_place(record)) is attempt:
+            if attempt is not None and self._attempts.get(_place(record)) is attempt:
                 del self._attempts[_place(record)]
             self._seconds.observe(perf_counter() - began)
 

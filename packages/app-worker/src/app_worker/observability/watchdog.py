@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXIT_HUNG = 1
@@ -51,7 +51,7 @@ def show_and_exit() -> None:
 
 
 @contextmanager
-def watchdog(seconds: float, hung: Callable[[], None] = show_and_exit) -> Iterator[None]:
+def watchdog(seconds: float) -> Iterator[None]:
     """Within the block, end the process when the running loop stands still for so long.
 
     To be entered in the main thread. Stacks name files and lines, and no values. If the loop
@@ -74,8 +74,7 @@ def watchdog(seconds: float, hung: Callable[[], None] = show_and_exit) -> Iterat
     def look() -> None:
         while not over.wait(BEAT_SECONDS):
             if beat.hangs(time.monotonic()):
-                hung()
-                return
+                show_and_exit()
 
     faulthandler.register(signal.SIGPROF, file=STANDARD_ERROR, all_threads=True, chain=True)
     tick()
