@@ -2,6 +2,7 @@
 # Needed on the machine: Python >= 3.11 (with its venv module) and make. Nothing else.
 
 PYTHON ?= python3
+PROCESSES ?= 2
 UV := .tools/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
@@ -18,8 +19,8 @@ setup: .venv/.ready ## install what the two commands need, into .tools and .venv
 demo: .venv/.ready ## the whole way on three real brokers, a pod killed in the middle; DEMO_PODS=25, KAFKA_VERSION=4.1.0, KEEP=1
 	@exec $(BIN)/python -m deploy.demo
 
-test: .venv/.ready ## every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: .venv/.ready ## every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses; PROCESSES=0 in one
+	@exec $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: .venv/.ready ## style, types, and who may import whom
 	$(BIN)/ruff check .

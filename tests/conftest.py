@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from hypothesis import settings
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable, Cluster
 from deploy.local.guard import Guard
 from deploy.local.scratch import roomy_memory
+
+Tell = Callable[[Mapping[str, object]], None]
+ACCOUNT = "ledger"
 
 VERSION = os.environ.get("KAFKA_VERSION") or DEFAULT_VERSION
 
@@ -24,6 +27,28 @@ def pytest_configure() -> None:
     # How long an example takes says how busy the machine is.
     settings.register_profile("fleet", deadline=None)
     settings.load_profile("fleet")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests have told; several processes may run them, so none prints by itself."""
+    ended = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    told = [
+        (report.nodeid.rpartition("::")[2], account)
+        for report in ended
+        if report.when == "call"
+        for name, account in report.user_properties
+        if name == ACCOUNT
+    ]
+    if told:
+        terminalreporter.section("ledgers")
+    for test, account in told:
+        terminalreporter.line(f"{test}: {account}")
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Have the ledger of a test printed at the end of the run."""
+    return lambda ledger: record_property(ACCOUNT, str(ledger))
 
 
 @dataclass(frozen=True, slots=True)

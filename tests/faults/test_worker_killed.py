@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from app_worker import DelaySchedule
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, TopicSpec
-from tests.conftest import ExistingCluster
+from tests.conftest import ExistingCluster, Tell
 from tests.harness.line_receiver import PROGRAM, LineReceiver
 from tests.harness.worker_process import Worker, running
 
@@ -78,7 +78,7 @@ async def until(worker: Worker, reached: Callable[[], bool], seconds: float = 60
 
 
 async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_stuck_head(
-    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene: Scene, tmp_path: Path, tell: Tell
 ) -> None:
     total, until_killed = 6_000, 4_000
     heads = range(PARTITIONS)
@@ -108,8 +108,7 @@ async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_s
                 max((killed - answered for answered in repeated), default=0.0), 2
             ),
         }
-    with capsys.disabled():
-        print(f"\n{ledger}")
+    tell(ledger)
     assert code == 0
     assert ledger["lost"] == 0
     assert not done.keys() & set(heads), "the heads are to be open all the time"
@@ -120,7 +119,7 @@ async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_s
 
 
 async def test_a_stop_under_load_loses_and_repeats_nothing(
-    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene: Scene, tmp_path: Path, tell: Tell
 ) -> None:
     total = 4_000
     async with LineReceiver(lambda number: 2.0 if number % 50 == 0 else 0.05) as receiver:
@@ -139,6 +138,5 @@ async def test_a_stop_under_load_loses_and_repeats_nothing(
             "repeated": counts.total() - len(counts),
             "exit codes": codes,
         }
-    with capsys.disabled():
-        print(f"\n{ledger}")
+    tell(ledger)
     assert ledger == {"sent": total, "lost": 0, "repeated": 0, "exit codes": [0, 0, 0]}

@@ -12,10 +12,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from deploy.local.brokers import Cluster
-from tests.conftest import ExistingCluster
+from tests.conftest import ExistingCluster, Tell
 from tests.faults.test_worker_killed import Scene, until
 from tests.harness.line_receiver import PROGRAM, LineReceiver
 from tests.harness.worker_process import Worker, running
@@ -58,7 +56,7 @@ async def fault(servers: str) -> AsyncIterator[Fault]:
 
 
 async def test_brokers_that_go_and_come_back_cost_neither_a_record_nor_a_repeat(
-    own_cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_cluster: Cluster, tmp_path: Path, tell: Tell
 ) -> None:
     async with fault(own_cluster.bootstrap_servers) as made:
         receiver = made.receiver
@@ -76,14 +74,13 @@ async def test_brokers_that_go_and_come_back_cost_neither_a_record_nor_a_repeat(
                 await made.all_answered(worker)
             code, _ = await asyncio.to_thread(worker.stop)
         ledger = made.ledger()
-    with capsys.disabled():
-        print(f"\n{ledger}")
+    tell(ledger)
     assert code == 0
     assert ledger == {"sent": 3_000, "lost": 0, "repeated": 0}
 
 
 async def test_one_that_was_frozen_past_its_session_comes_back_and_works_again(
-    cluster: Cluster | ExistingCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster | ExistingCluster, tmp_path: Path, tell: Tell
 ) -> None:
     async with fault(cluster.bootstrap_servers) as made:
         receiver, environ = made.receiver, made.scene.environ(made.receiver)
@@ -111,8 +108,7 @@ async def test_one_that_was_frozen_past_its_session_comes_back_and_works_again(
             await made.all_answered(other)
             codes = [(await asyncio.to_thread(worker.stop))[0] for worker in (frozen, other)]
         ledger = made.ledger()
-    with capsys.disabled():
-        print(f"\n{ledger | {'in hand when it froze': in_hand}}")
+    tell(ledger | {"in hand when it froze": in_hand})
     assert codes == [0, 0]
     assert ledger["lost"] == 0
     assert len(receiver.deliveries) - before <= 200 + in_hand
