@@ -24,6 +24,8 @@ class Kind(IntEnum):
     COMMIT_FAILED = 6
     STRAY = 7
     """A record came of a partition that the listener had not been told of; it was left alone."""
+    KEPT = 8
+    """A revoke was taken back while its partition drained."""
 
 
 class Note(NamedTuple):

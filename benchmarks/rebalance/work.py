@@ -46,6 +46,15 @@ class Work:
             if partition in self._lanes:
                 self._lanes[partition].closing = True
 
+    def reopen(self, partitions: Iterable[int]) -> None:
+        """They are not to be given up after all."""
+        for partition in partitions:
+            self._lanes[partition].closing = False
+
+    def closing(self, partitions: Iterable[int]) -> list[int]:
+        """Those of these that are being revoked."""
+        return [p for p in partitions if p in self._lanes and self._lanes[p].closing]
+
     def forget(self, partitions: Iterable[int]) -> None:
         """They are gone."""
         for partition in partitions:

@@ -40,6 +40,7 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
         self.at_work: set[TopicPartition] = set()
         self.in_hand = asyncio.Lock()
         """Held from when records are handed over until they are committed."""
+        self._giving_up: set[TopicPartition] = set()
 
     def say(self, what: str, partitions: Iterable[TopicPartition] = (), **more: Any) -> None:
         line = {"at": time.monotonic(), "member": self.name, "what": what, **more}
@@ -52,10 +53,16 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self.say("revoking", revoked)
+        self._giving_up = revoked
         await asyncio.sleep(self.drain_seconds)
         async with self.in_hand:
             self.at_work -= revoked
         self.say("revoked", revoked)
+
+    def on_partitions_kept(self, kept: set[TopicPartition]) -> set[TopicPartition]:
+        self._giving_up -= kept
+        self.say("kept", kept)
+        return kept
 
     async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
         self.at_work -= lost

@@ -284,6 +284,24 @@ async def test_a_second_rebalance_during_a_drain_disturbs_neither(scene: Scene) 
     assert max(scene.silences(kept, began).values()) < 4.0
 
 
+async def test_what_drains_for_a_member_that_leaves_again_goes_on_where_it_stopped(
+    scene: Scene,
+) -> None:
+    owner = await scene.start("a", 1, drain=6.0)
+    await scene.settled("a0")
+    began = time.monotonic()
+    guest = await scene.start("b", 1)
+    await scene.until(lambda: bool(owner.said("revoking")), "a0 drains")
+    assert await guest.end(signal.SIGUSR1) == 0
+    await scene.until(lambda: bool(owner.said("kept")), "a0 keeps what it drained")
+    assert owner.said("kept")[0]["partitions"] == owner.said("revoking")[0]["partitions"]
+    await scene.read_to_the_end()
+    assert max(scene.silences(set(range(PARTITIONS)), began).values()) < 6.0
+    assert not owner.said("released")
+    assert not repeated(scene.lines)
+    assert [line["mine"] for line in owner.said("read")].count(False) == 0
+
+
 async def test_three_restarts_that_overlap_repeat_nothing(scene: Scene) -> None:
     old = [await scene.start(name) for name in "abcd"]
     await scene.settled("a0", "b0", "c0", "d0")

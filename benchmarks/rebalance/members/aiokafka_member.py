@@ -67,6 +67,7 @@ class Member(ConsumerRebalanceListener):
         self._consumer = create(arguments, number)
         # A join that overtakes a commit would make the commit one of an older generation.
         self._committing = asyncio.Lock()
+        self._kept = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until told to stop, then drain, commit and leave."""
@@ -90,6 +91,13 @@ class Member(ConsumerRebalanceListener):
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
         """As our consumer calls it: others may own them, so nothing is committed."""
         self._work.forget(self._told(Kind.LOST, lost))
+
+    def on_partitions_kept(self, kept: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        """As our consumer calls it: the next plan has left these here, while they drained."""
+        mine = {here for here in kept if self._work.closing([here.partition])}
+        self._work.reopen(self._told(Kind.KEPT, mine))
+        self._kept.set()
+        return mine
 
     def _told(self, kind: Kind, partitions: Collection[TopicPartition]) -> list[int]:
         for partition in partitions:
@@ -147,11 +155,18 @@ class Member(ConsumerRebalanceListener):
 
     async def _finish(self, partitions: Collection[int]) -> None:
         self._work.close(partitions)
-        left = self._work.drained(partitions) - time.monotonic_ns()
-        if left > 0:
-            await asyncio.sleep(left / 1e9)
-        await self._commit(partitions)
-        self._work.forget(partitions)
+        while left := self._left(partitions):
+            self._kept.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._kept.wait()
+        await self._commit(self._work.closing(partitions))
+        self._work.forget(self._work.closing(partitions))
+
+    def _left(self, partitions: Collection[int]) -> float:
+        """How many seconds until those that are closing are drained."""
+        end = self._work.drained(self._work.closing(partitions))
+        return max(0, end - time.monotonic_ns()) / 1e9
 
     async def _commit(self, partitions: Collection[int]) -> None:
         async with self._committing:

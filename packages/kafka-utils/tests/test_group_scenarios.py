@@ -115,6 +115,28 @@ def test_a_partition_that_is_given_back_while_it_drains_is_taken_up_anew(
     assert [what for kind, what in first.log if kind == "released"] == [draining]
 
 
+def test_a_partition_that_is_given_back_while_it_drains_goes_on_where_its_owner_can(
+    group: Simulation,
+) -> None:
+    first = group.start(**LONG_DRAINS)
+    group.settle()
+    first.drain_seconds, first.keeps = 10.0, True
+    second = group.start(**LONG_DRAINS)
+    group.run(5)
+    draining = frozenset(first.revoking)
+    assert draining
+    since = group.now
+    second.stop(relinquish=False)
+    group.run(2)
+    assert first.open >= draining, "long before the drain would have ended"
+    group.settle()
+    assert delivered_by(group, first, since) == first.open
+    assert [what for kind, what in first.log if kind in ("kept", "released")] == [draining]
+    assert not first.revocations
+    assert not first.losses
+    assert not first.commit_errors
+
+
 def test_who_missed_a_generation_keeps_its_member_id(group: Simulation) -> None:
     times = Timeouts(session=30.0, rebalance=6.0)
     static = group.start(instance_id="i", timeouts=times)

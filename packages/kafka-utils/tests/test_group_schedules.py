@@ -194,6 +194,11 @@ class GroupSchedules(RuleBasedStateMachine):
         if member := self._member(number):
             member.revoke_raises = raises
 
+    @event(number=a_member, keeps=st.booleans())
+    def take_revokes_back(self, number: int, keeps: bool) -> None:
+        if member := self._member(number):
+            member.keeps = keeps
+
     @event(number=a_member, assign=st.sampled_from([0.0, 0.4, 4.0]))
     def announce_slowly(self, number: int, assign: float) -> None:
         if member := self._member(number):

@@ -59,6 +59,15 @@ def test_what_is_given_back_while_it_drains_is_released_and_assigned_anew() -> N
     assert own == Ownership(held=of(A, B), target=of(A, B), announcing=of(B))
 
 
+def test_what_is_given_back_while_it_drains_may_be_kept() -> None:
+    own = Ownership(held=of(A, B, C), target=of(A, B, C)).planned(of(A)).begin_revoke()
+    own = own.planned(of(A, B)).kept(of(A, B, C, D))
+    assert own == Ownership(held=of(A, B, C), target=of(A, B), revoking=of(C))
+    assert own.delivered == of(A, B)
+
+    assert own.released() == Ownership(held=of(A, B), target=of(A, B))
+
+
 def test_after_a_loss_nothing_is_left() -> None:
     own = Ownership(of(A, B, C), of(A, D), of(B), of(C))
 
@@ -111,6 +120,15 @@ class AnyOrder(RuleBasedStateMachine):
         assert given_back <= self.own.announcing
         self.unannounced.append(given_back)
         self.draining = NOTHING
+
+    @precondition(lambda self: self.draining & self.own.target)
+    @rule()
+    def keep(self) -> None:
+        kept = self.draining & self.own.target
+        self._go(self.own.kept(kept))
+        assert self.own.held == self.before.held
+        assert kept <= self.own.delivered
+        self.draining -= kept
 
     @rule()
     def lose(self) -> None:

@@ -74,6 +74,20 @@ class Cooperative(Eager):
         await self._consumer.called("lost", lost)
 
 
+class Keeping(Cooperative):
+    """A listener that can take back the revoke of ``keeps``, and says so of ``boasts`` too."""
+
+    def __init__(self, consumer: "Consumer", keeps: str, boasts: str = "") -> None:
+        super().__init__(consumer)
+        self._consumer = consumer
+        self.keeps = keeps
+        self._boasts = boasts
+
+    def on_partitions_kept(self, kept: set[TopicPartition]) -> Collection[TopicPartition]:
+        self._consumer.note(f"kept {named(kept)}")
+        return (kept & of(self.keeps)) | of(self._boasts)
+
+
 class Consumer(ConsumerEvents):
     """A reconciler with everything around it; ``log`` is what happened, step by step."""
 
@@ -322,6 +336,161 @@ async def test_what_was_given_back_may_be_taken_again() -> None:
     assert consumer.held == "a"
     assert consumer.steps("add") == []
     assert consumer.steps("told") == ["told"]
+
+
+# Revokes that are taken back.
+
+
+async def test_what_is_given_back_while_it_drains_goes_on_where_it_stopped() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    number = consumer.reconciler.assignments[PARTITIONS["b"]]
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+    at = now()
+    assert consumer.plan("ab", 3) == ("", "")
+    assert consumer.times["open b"] == at
+    await asyncio.sleep(5)
+
+    assert consumer.steps("freeze", "revoked", "kept", "remove", "add", "open", "told") == [
+        "freeze b",
+        "revoked b",
+        "kept b",
+        "open b",
+        "revoked b returned",
+    ]
+    assert consumer.reconciler.assignments[PARTITIONS["b"]] == number
+    assert consumer.reconciler.settled
+    assert consumer.revocations == []
+
+
+async def test_what_is_not_given_back_with_it_is_given_up_when_its_callback_returns() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="bc")
+    await consumer.holding("abc")
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+    consumer.plan("ab", 3)
+    await asyncio.sleep(5)
+
+    assert consumer.held == "ab"
+    assert consumer.steps("kept", "open", "remove", "told") == [
+        "kept b",
+        "open b",
+        "remove c",
+        "told",
+    ]
+    assert [named(each.partitions) for each in consumer.revocations] == ["c"]
+
+
+async def test_what_the_listener_cannot_go_on_with_begins_anew() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("abc")
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+    consumer.plan("abc", 3)
+    await asyncio.sleep(5)
+
+    assert consumer.steps("kept", "open", "remove", "add", "told") == [
+        "kept bc",
+        "open b",
+        "remove c",
+        "add c",
+        "open c",
+    ]
+    assert consumer.held == "abc"
+    assert consumer.reconciler.settled
+
+
+async def test_a_listener_keeps_nothing_that_it_was_not_asked_for() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b", boasts="cd")
+    await consumer.holding("abc")
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+    consumer.plan("ab", 3)
+    await asyncio.sleep(5)
+
+    assert consumer.held == "ab"
+    assert consumer.steps("open") == ["open b"]
+
+
+async def test_a_listener_is_not_asked_to_take_back_what_it_was_not_asked_to_give_up() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(0)
+    assert consumer.steps("freeze", "revoked") == ["freeze b"]
+    consumer.plan("ab", 3)
+    await asyncio.sleep(6)
+
+    assert consumer.steps("kept") == []
+    assert consumer.steps("remove", "add") == ["remove b", "add b"]
+
+
+async def test_a_listener_that_has_given_up_is_not_asked_to_take_back() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+
+    async def give_up() -> None:
+        asyncio.get_running_loop().call_soon(consumer.plan, "ab", 3)
+
+    consumer.does["revoked"] = give_up
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+
+    assert consumer.steps("kept") == []
+    assert consumer.held == "ab"
+
+
+async def test_a_listener_that_fails_to_take_back_gives_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = taking(5)
+    consumer.plan("a", 2)
+    await asyncio.sleep(1)
+    consumer.listener.keeps = "no such partition"
+    consumer.plan("ab", 3)
+    await asyncio.sleep(6)
+
+    assert "on_partitions_kept failed on t-1" in caplog.text
+    assert consumer.steps("remove", "add") == ["remove b", "add b"]
+    assert consumer.reconciler.settled
+
+
+async def test_what_was_kept_may_be_revoked_again() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = taking(5)
+    for generation, letters in enumerate(("a", "ab", "a"), 2):
+        consumer.plan(letters, generation)
+        await asyncio.sleep(1)
+    await asyncio.sleep(10)
+
+    assert consumer.steps("freeze", "revoked", "kept", "told") == [
+        "freeze b",
+        "revoked b",
+        "kept b",
+        "revoked b returned",
+        "freeze b",
+        "revoked b",
+        "revoked b returned",
+        "told",
+    ]
+    assert consumer.held == "a"
 
 
 # Callbacks that misbehave.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from app_worker.admission import Admission, Source
 from app_worker.budget import drain_margin
 from app_worker.commits import Commits
 from app_worker.debug_state import lane_state
+from app_worker.draining import Draining, in_work, still
 from app_worker.execution import Execution
 from app_worker.fetching import Fetching
 from app_worker.handler import Handler
@@ -101,6 +102,7 @@ class Controller:
         self._relieved = asyncio.Event()
         """Set when everything is to be given up at the end."""
         self._room = asyncio.Event()
+        self._draining = Draining(self._name, settings.drain_margin_seconds)
         self._lanes = Lanes()
         self._position_of = partial(position_of, consumer)
         recall = Recall(consumer, self._position_of, scope, metrics)
@@ -163,7 +165,7 @@ class Controller:
             await self._positions.close()
             await self._end(committing, leaving)
         finally:
-            for task in (*tasks, *_in_work(self._lanes)):
+            for task in (*tasks, *in_work(self._lanes)):
                 task.cancel()
         for ended in ends:
             if ended.done() and not ended.cancelled():
@@ -233,6 +235,20 @@ class Controller:
         finally:
             await self._commit_and_drop(lanes, until)
 
+    def kept(self, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
+        """A revoke is taken back: what still drains goes on. Return the partitions that do."""
+        if self._stopping.is_set():
+            return []
+        lanes = self._draining.go_on(
+            lane for lane in map(self._lanes.get, partitions) if lane is not None
+        )
+        for lane in lanes:
+            self._starter.offer(lane)
+        self._positions.reread(lanes)
+        self._room.set()
+        self._fetching.interrupt()
+        return [lane.partition for lane in lanes]
+
     async def lost(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are others' already: their work is cancelled, and nothing is committed."""
         lanes = [lane for lane in map(self._lanes.get, partitions) if lane]
@@ -241,7 +257,7 @@ class Controller:
             lane.stop()
         self._starter.withdraw()
         self._drop(lanes)
-        for task in _in_work(lanes):
+        for task in in_work(lanes):
             task.cancel()
 
     async def _drain(self, lanes: Collection[Lane], until: float) -> None:
@@ -249,32 +265,15 @@ class Controller:
             lane.pass_gap(self._position_of)
             lane.stop()
         self._starter.withdraw()
-        running = set(_in_work(lanes))
-        if not running:
-            return
-        margin = self._settings.drain_margin_seconds
-        budget = max(0.0, until - asyncio.get_running_loop().time() - margin / 2)
-        try:
-            _, late = await asyncio.wait(running, timeout=budget)
-        except asyncio.CancelledError:
-            # Cut short, by a loss or by the time. Their lanes are dropped next, so that nobody else
-            # would find them.
-            for task in running:
-                task.cancel()
-            raise
-        if late:
-            detail = {"group": self._name, "records": len(late), "seconds": budget}
-            _log.warning("records were not finished in time and stay uncommitted", extra=detail)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(late, timeout=margin / 4)
+        await self._draining.finish(lanes, until)
 
     async def _commit_and_drop(self, lanes: Collection[Lane], until: float) -> None:
         left = until - asyncio.get_running_loop().time()
         try:
             await self._commits.flush(max(self._settings.drain_margin_seconds / 2, left))
         finally:
-            self._drop(lanes)
+            self._draining.end(lanes)
+            self._drop(still(lanes))
 
     def _drop(self, lanes: Collection[Lane]) -> None:
         self._commits.drop(lanes)
@@ -343,9 +342,8 @@ class _Listener(ConsumerRebalanceListener):
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
         await self._controller.lost(lost)
 
-
-def _in_work(lanes: Iterable[Lane]) -> list[asyncio.Task[None]]:
-    return [running.task for lane in lanes for running in lane.running.values()]
+    def on_partitions_kept(self, kept: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        return self._controller.kept(kept)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -143,8 +143,8 @@ class Lane:
         return admits(base, offset, parts)
 
     def head(self) -> Arrival | None:
-        """The next to start, whether or not its time has come; None if nothing waits."""
-        return self._buffered[0] if self._buffered else None
+        """The next to start, whether or not its time has come; None if nothing is to be."""
+        return self._buffered[0] if self._buffered and not self.stopped else None
 
     def start_head(self) -> Arrival:
         """Take the head out of the buffer. Raises IndexError if nothing waits."""
@@ -201,10 +201,13 @@ class Lane:
     def stop(self) -> None:
         """Start nothing more. What was fetched and not started stays open, so uncommitted."""
         self.stopped = True
-        self._buffered.clear()
-        self.buffered_bytes = 0
         if self.alarm:
             self.alarm.cancel()
+            self.alarm = None
+
+    def go_on(self) -> None:
+        """Start again what was fetched, and take more: the lane was not to be stopped after all."""
+        self.stopped = False
 
 
 class Lanes:

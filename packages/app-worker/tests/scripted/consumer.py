@@ -70,6 +70,7 @@ class ScriptedConsumer:
         """Assigned, but nothing of these is handed over (yet or any more)."""
         self._changed = asyncio.Event()
         self._one_revoke = asyncio.Lock()
+        self._revoking: set[TopicPartition] = set()
         self._relief: asyncio.Task[None] | None = None
         self._listener: Any = None
 
@@ -103,8 +104,18 @@ class ScriptedConsumer:
             if not taken:
                 return
             self._silent |= taken
+            self._revoking = taken
             await self._listener.on_partitions_revoked(set(taken))
-            self._forget(taken)
+            self._forget(self._revoking)
+            self._revoking = set()
+
+    def take_back(self, *partitions: TopicPartition) -> set[TopicPartition]:
+        """A newer plan leaves these here, which are being revoked; return those that go on."""
+        kept = set(self._listener.on_partitions_kept(set(partitions)))
+        self._revoking -= kept
+        self._silent -= kept
+        self._changed.set()
+        return kept
 
     async def lose(self, *partitions: TopicPartition) -> None:
         """Others have these already."""
@@ -258,10 +269,12 @@ class ScriptedConsumer:
             if partition not in self.positions or partition in self._silent:
                 continue
             position = self.positions[partition]
-            if position is None:
-                raise NoOffsetForPartitionError(partition)
             start, end = self.log_starts.get(partition, 0), self.ends.get(partition, 0)
-            if not start <= position <= end:
+            if position is None or not start <= position <= end:
+                if taken:
+                    break  # It is told of when nothing would be lost by that.
+                if position is None:
+                    raise NoOffsetForPartitionError(partition)
                 raise OffsetOutOfRangeError({partition: position})
             log = [one for one in self.logs.get(partition, ()) if one.offset >= position][:most]
             for one in log:

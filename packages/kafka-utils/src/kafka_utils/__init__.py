@@ -20,6 +20,7 @@ from kafka_utils.errors import (
     UnreachableError,
 )
 from kafka_utils.events import ConsumerEvents
+from kafka_utils.listener import KeepsPartitions
 from kafka_utils.producer import create_producer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "InconsistentAssignorsError",
     "IncrementalConsumer",
     "KafkaUtilsError",
+    "KeepsPartitions",
     "MemberDescription",
     "PartitionLag",
     "Problem",

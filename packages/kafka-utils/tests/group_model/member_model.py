@@ -71,7 +71,10 @@ class ModelDelivery:
     def open(self, partitions: Partitions) -> None:
         for here in partitions:
             place = self.places[here]
-            if place.opened or place.frozen:
+            if here in self.member.kept:
+                self.member.kept.remove(here)
+                place.frozen = False
+            elif place.opened or place.frozen:
                 self.member.wrong(f"P11: {here} is opened a second time")
             place.opened = True
 
@@ -110,6 +113,8 @@ class _Listener(ConsumerRebalanceListener):
 
     def __init__(self, member: "ModelMember") -> None:
         self.member = member
+        self._giving_up: set[TopicPartition] = set()
+        """What ``on_partitions_revoked`` is to give up; less, when some of it is kept."""
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         if assigned & self.member.open:
@@ -122,6 +127,7 @@ class _Listener(ConsumerRebalanceListener):
             return
         member.log.append(("revoked", frozenset(revoked)))
         member.revoking |= revoked
+        self._giving_up = revoked
         if revoked & member.open:
             member.wrong(f"order: {revoked & member.open} are revoked and still delivered")
         timer = asyncio.get_running_loop().call_later(
@@ -140,6 +146,18 @@ class _Listener(ConsumerRebalanceListener):
             self._ended(revoked)
             if not done:
                 member.truth.excuse(revoked, f"the revoke callback of {member.name} failed")
+
+    def on_partitions_kept(self, kept: set[TopicPartition]) -> set[TopicPartition]:
+        member = self.member
+        if not kept <= member.revoking:
+            member.wrong(f"order: {kept - member.revoking} are kept and not being revoked")
+        if not member.keeps or member.leaving:
+            return set()
+        member.log.append(("kept", frozenset(kept)))
+        member.kept |= kept
+        member.revoking -= kept
+        self._giving_up -= kept
+        return kept
 
     async def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
         member = self.member
@@ -299,6 +317,10 @@ class ModelMember(Holder):
         self.drain_seconds = self.assign_seconds = 0.0
         self.revoke_seconds = revoke_seconds
         self.revoke_raises = False
+        self.keeps = False
+        """Whether it can take a revoke back."""
+        self.kept: set[TopicPartition] = set()
+        """Those whose revoke was just taken back, and that are not yet delivered again."""
         self.planned: Partitions = frozenset()
         self.revoking: set[TopicPartition] = set()
         self.log: list[tuple[str, Partitions]] = []

@@ -52,6 +52,13 @@ class Ownership:
         """Delivery of what is to be revoked stops; its callback is about to be called."""
         return replace(self, revoking=self.revoking | self.to_revoke)
 
+    def kept(self, partitions: Partitions) -> "Ownership":
+        """The newest plan leaves these, and their revoke was taken back: they are delivered again.
+
+        Of those that are not being revoked, or are not left to the member, nothing changes.
+        """
+        return replace(self, revoking=self.revoking - (partitions & self.target))
+
     def released(self) -> "Ownership":
         """What was being revoked is given up.
 

@@ -4,6 +4,9 @@ Order on a revoke: delivery stops, ``on_partitions_revoked`` is awaited (for a b
 partitions are released, and only then is the owner of this told. Added partitions start at once,
 beside a revoke that still waits. Of the callbacks, those for added and lost partitions run one
 after another, and those for revoked ones do; a revoke begins when its partitions are announced.
+
+A newer plan may leave to the member what it is giving up. If its listener can take the revoke back
+these go on where they stopped; if not they are given up first, and then come as added ones.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 
 from kafka_utils.coordinator.ownership import NOTHING, Ownership, Partitions
 from kafka_utils.events import ConsumerEvents, Loss, Revocation, tell
+from kafka_utils.listener import KeepsPartitions
 
 CANCEL_SECONDS = 1.0
 """How long a callback that was cancelled may take to end before it is left to itself."""
@@ -76,6 +80,8 @@ class Reconciler:
         self._assigning = False
         self._revoking: asyncio.Task[None] | None = None
         self._interrupted: set[asyncio.Task[None]] = set()
+        self._waiting = NOTHING
+        """What a revoke callback that has begun, and has not returned, was called with."""
         self._changed = asyncio.Event()
 
     @property
@@ -98,6 +104,7 @@ class Reconciler:
         before = self._own
         self._own = before.planned(target)
         self._generation = generation
+        self._keep(before.revoking & target)
         added = target - before.held
         self._take_up(added)  # Also when it is nothing: the application learns that it has joined.
         self._start_revoking()
@@ -125,6 +132,7 @@ class Reconciler:
         self._delivery.freeze(own.held)
         self._delivery.remove(own.held)
         self._assignments.clear()
+        self._waiting = NOTHING
         self._interrupt()
         if own.held:
             _log.warning("%d partitions are lost: %s", len(own.held), reason)
@@ -185,6 +193,20 @@ class Reconciler:
         if self._own.to_revoke and (self._revoking is None or self._revoking.done()):
             self._revoking = asyncio.create_task(self._revoke())
 
+    def _keep(self, partitions: Partitions) -> None:
+        """Go on with these, of which a revoke is under way, as far as the listener can."""
+        partitions &= self._waiting
+        listener: object = self._listener()
+        if not partitions or not isinstance(listener, KeepsPartitions):
+            return
+        try:
+            kept = partitions & frozenset(listener.on_partitions_kept(set(partitions)))
+        except Exception:
+            _log.exception("on_partitions_kept failed on %s", _named(partitions))
+            return
+        self._own = self._own.kept(kept)
+        self._delivery.open(kept)
+
     async def _revoke(self) -> None:
         clock = asyncio.get_running_loop().time
         while batch := self._own.to_revoke:
@@ -192,10 +214,13 @@ class Reconciler:
             self._delivery.freeze(batch)
             began = clock()
             outcome = await self._call("revoked", batch)
-            self._release(batch)
+            given_up = self._own.revoking
+            self._release(given_up)
+            if not given_up:
+                continue  # All of it was kept.
             revocation = Revocation(
                 generation=self._generation,
-                partitions=batch,
+                partitions=given_up,
                 seconds=clock() - began,
                 outcome=outcome,
             )
@@ -222,7 +247,7 @@ class Reconciler:
             method = getattr(listener, "on_partitions_revoked", None)
         if method is None:
             return "done"
-        running = asyncio.ensure_future(_awaited(method, partitions))
+        running = asyncio.ensure_future(self._awaited(kind, method, partitions))
         try:
             ended, _ = await asyncio.wait({running}, timeout=self._revoke_seconds)
         except asyncio.CancelledError:
@@ -249,13 +274,21 @@ class Reconciler:
             return "failed"
         return "done"
 
-
-async def _awaited(
-    method: Callable[[set[TopicPartition]], Awaitable[None] | None], partitions: Partitions
-) -> None:
-    answer = method(set(partitions))
-    if inspect.isawaitable(answer):
-        await answer
+    async def _awaited(
+        self,
+        kind: Kind,
+        method: Callable[[set[TopicPartition]], Awaitable[None] | None],
+        partitions: Partitions,
+    ) -> None:
+        if kind == "revoked":
+            self._waiting = partitions
+        try:
+            answer = method(set(partitions))
+            if inspect.isawaitable(answer):
+                await answer
+        finally:
+            if self._waiting is partitions:
+                self._waiting = NOTHING
 
 
 def _named(partitions: Partitions) -> str:
