@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from aiokafka import TopicPartition
 from scripted.bench import A, B, Bench, parked, wall_clock
 
 from app_worker.admission import Source
+from app_worker.parked_headers import DELAY_GRACE
 
 pytestmark = pytest.mark.looptime
 
@@ -80,7 +82,7 @@ async def test_a_handler_that_always_raises_ends_in_a_dead_letter() -> None:
     bench.handler.outcomes = lambda _: 17
     async with bench.running():
         bench.consumer.group[A] = 0
-        bench.consumer.put(A, parked(A, 0, 0), parked(A, 1, 0, **{"worker-attempts": b"2"}))
+        bench.consumer.put(A, parked(A, 0, 0), parked(A, 1, 0, more={"worker-attempts": b"2"}))
         await bench.consumer.assign(A)
         await asyncio.sleep(0.1)
     stored = dict(bench.producer.stored)
@@ -91,16 +93,52 @@ async def test_a_handler_that_always_raises_ends_in_a_dead_letter() -> None:
     assert stored["t.dead"]["worker-origin"] == b"t:0:7"
 
 
-async def test_a_wall_clock_that_jumps_back_does_not_strand_a_parked_record() -> None:
+class Jumping:
+    """The wall clock, which is set anew in between."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.off = 0.0
+        bench.controller._starter._now = bench.controller._fetching._now = self
+
+    def __call__(self) -> float:
+        return wall_clock() + self.off
+
+
+async def test_a_wall_clock_that_was_behind_and_is_set_right_strands_no_parked_record() -> None:
     bench = Bench(source=Source.PARKED)
-    jump = 0.0
-    clock = lambda: wall_clock() + jump  # noqa: E731
-    bench.controller._starter._now = bench.controller._fetching._now = clock
+    clock = Jumping(bench)
     async with bench.running():
         bench.consumer.group[A] = 0
         bench.consumer.put(A, parked(A, 0, 600))
         await bench.consumer.assign(A)
         await asyncio.sleep(10)
-        jump = 580.0
+        clock.off = 580.0
         await asyncio.sleep(60)
         assert bench.handler.finished == [(0, 0)]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_wall_clock_that_jumps_by_an_hour_adds_no_more_than_a_delay_to_a_parked_record(
+    hours: int,
+) -> None:
+    bench = Bench(source=Source.PARKED)
+    clock = Jumping(bench)
+    here = TopicPartition("t.retry.5s", 0)
+    async with bench.running():
+        bench.consumer.group[here] = 0
+        bench.consumer.put(here, parked(here, 0, 5), parked(here, 1, 6, at=1))
+        await bench.consumer.assign(here)
+        await asyncio.sleep(2)
+        assert not bench.handler.began
+        clock.off = 3_600.0 * hours
+        for offset in range(2, 20):
+            now = asyncio.get_running_loop().time()
+            bench.consumer.put(here, parked(here, offset, now + 5, at=now))
+            await asyncio.sleep(1)
+        await asyncio.sleep(15)
+        # What comes while the head waits is fetched behind it, and waits from then on.
+        came = {(0, 0): 0, (0, 1): 1} | {(0, offset): offset for offset in range(2, 20)}
+        waited = {place: bench.handler.times[place] - came[place] for place in came}
+        assert max(waited.values()) < 2 * 5 * DELAY_GRACE + 1
+        assert bench.consumer.group[here] == 20
+    assert bench.handler.finished == list(came)

@@ -34,27 +34,27 @@ def test_a_stopped_lane_forgets_what_it_did_not_start_and_leaves_it_uncommitted(
     lane.tracker.complete(5)
     assert lane.head() is None
     assert lane.tracker.committable == 6
-    assert not lane.has_room(1_000, 0)
+    assert not lane.has_room(1_000, 0, 0.0)
 
 
 def test_room_is_bounded_by_count_and_by_bytes() -> None:
     lane = Lane(A, 1)
     lane.take(arrivals(*range(LANE_BUFFER_RECORDS - 1)))
-    assert lane.has_room(100_000, 0)
-    assert not lane.has_room(1_000, 0)
+    assert lane.has_room(100_000, 0, 0.0)
+    assert not lane.has_room(1_000, 0, 0.0)
     lane.take(arrivals(LANE_BUFFER_RECORDS))
-    assert not lane.has_room(100_000, 0)
+    assert not lane.has_room(100_000, 0, 0.0)
 
 
 def test_an_empty_lane_has_room_however_small_its_share() -> None:
-    assert Lane(A, 1).has_room(0, 0)
+    assert Lane(A, 1).has_room(0, 0, 0.0)
 
 
 def test_a_lane_whose_head_waits_has_no_room() -> None:
     lane = Lane(A, 1)
     lane.take(arrivals(0, not_before_ms=500))
-    assert not lane.has_room(1_000, 499)
-    assert lane.has_room(1_000, 500)
+    assert not lane.has_room(1_000, 499, 0.0)
+    assert lane.has_room(1_000, 500, 0.0)
 
 
 def test_behind_a_stuck_record_there_is_an_end_of_taking() -> None:
@@ -64,9 +64,9 @@ def test_behind_a_stuck_record_there_is_an_end_of_taking() -> None:
         lane.start_head()
         if offset:
             lane.tracker.complete(offset)
-    assert not lane.has_room(1_000, 0)
+    assert not lane.has_room(1_000, 0, 0.0)
     lane.tracker.complete(0)
-    assert lane.has_room(1_000, 0)
+    assert lane.has_room(1_000, 0, 0.0)
 
 
 def test_trailing_gaps_are_passed_only_when_all_is_complete_and_the_lane_goes_on() -> None:

@@ -19,7 +19,13 @@ from aiokafka.errors import (
 from app_worker.handler import DeadLetter
 from app_worker.lanes import Arrival, Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
-from app_worker.parked_headers import KafkaRecord, NotParkedError, fresh
+from app_worker.parked_headers import (
+    DELAY_GRACE,
+    KafkaRecord,
+    NotParkedError,
+    fresh,
+    longest_wait_seconds,
+)
 from app_worker.positions import Positions
 from app_worker.record import Origin, Record
 from kafka_utils import GroupError
@@ -121,6 +127,7 @@ class Fetching:
         self._read = read
         self._offer = offer
         self._now = now
+        self._clock = asyncio.get_running_loop().time
         self._max_records = max_records
         self._max_buffered_bytes = max_buffered_bytes
         self._room = room
@@ -155,24 +162,22 @@ class Fetching:
 
     def _has_room(self, lane: Lane) -> bool:
         share = self._max_buffered_bytes // max(1, len(self._lanes))
-        return lane.has_room(share, self._now() * 1000)
+        return lane.has_room(share, self._now() * 1000, self._clock())
 
     def _timeout(self, asked: Collection[Lane]) -> float:
-        now_ms = self._now() * 1000
         left_out = len(self._lanes) - len(asked)
         if not left_out:
             return IDLE_SECONDS
-        waiting = sum(lane.waits(now_ms) for lane in self._lanes)
+        waiting = sum(self._seconds_left(lane) > 0 for lane in self._lanes)
         return self._until_next_head(IDLE_SECONDS if left_out == waiting else self._poll_seconds)
 
     def _until_next_head(self, most: float) -> float:
         """Seconds until a lane's head may start and make room; ``most`` at most."""
-        now_ms = self._now() * 1000
-        heads = (lane.head() for lane in self._lanes if lane.waits(now_ms))
-        soonest = min((head.record.not_before_ms for head in heads if head), default=None)
-        if soonest is None:
-            return most
-        return max(SHORTEST_POLL_SECONDS, min(most, soonest / 1000 - self._now()))
+        left = [seconds for lane in self._lanes if (seconds := self._seconds_left(lane))]
+        return max(SHORTEST_POLL_SECONDS, min([most, *left])) if left else most
+
+    def _seconds_left(self, lane: Lane) -> float:
+        return lane.seconds_left(self._now() * 1000, self._clock())
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -243,11 +248,22 @@ class Fetching:
 
     def _arrival(self, message: KafkaRecord) -> Arrival:
         try:
-            return Arrival(self._read(message))
+            record = self._read(message)
         except NotParkedError as error:
             record = fresh(message)
             dead = DeadLetter(None, record.attempts, "bad_parked_record", str(error))
             return Arrival(record, dead)
+        if not record.not_before_ms:
+            return Arrival(record)
+        return Arrival(record, due=self._due(record))
+
+    def _due(self, record: Record) -> float:
+        """When the delay of a parked record is over even if the wall clock is set back.
+
+        It was parked before it was fetched, so that no more than its delay can be left of it.
+        """
+        left = record.not_before_ms / 1000 - self._now()
+        return self._clock() + min(left * DELAY_GRACE, longest_wait_seconds(record.topic))
 
     async def _recover(self, asked: Collection[Lane], error: KafkaError) -> None:
         now = asyncio.get_running_loop().time()

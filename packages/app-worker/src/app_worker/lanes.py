@@ -1,6 +1,7 @@
 """State per assigned partition: what was fetched, what runs, what may be committed."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,17 @@ class Arrival:
 
     record: Record
     unfit: DeadLetter | None = None
+    due: float = math.inf
+    """When, on the loop's clock, a parked record's delay is over in any case."""
+
+    def seconds_left(self, now_ms: float, clock: float) -> float:
+        """How long it is still to wait: by the wall clock, which may jump, or by the loop's.
+
+        The one counts that is the first to let it go.
+        """
+        if not self.record.not_before_ms:
+            return 0.0
+        return max(0.0, min(self.record.not_before_ms - now_ms, (self.due - clock) * 1000)) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ class Lane:
         self.buffered_bytes -= arrival.record.size
         return arrival
 
-    def has_room(self, share_bytes: int, now_ms: float) -> bool:
+    def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:
         """Whether more records may be fetched for it, ``share_bytes`` being its part of memory.
 
         While the head's time has not come nothing more is fetched: a backlog of a day stays with
@@ -166,7 +178,7 @@ class Lane:
         return (
             len(self._buffered) < LANE_BUFFER_RECORDS
             and self.buffered_bytes < share_bytes
-            and not self.waits(now_ms)
+            and not self.seconds_left(now_ms, clock)
         )
 
     @property
@@ -180,10 +192,10 @@ class Lane:
         """Records that were fetched and not started."""
         return len(self._buffered)
 
-    def waits(self, now_ms: float) -> bool:
-        """Whether there is a head whose time has not come."""
+    def seconds_left(self, now_ms: float, clock: float) -> float:
+        """How long until the time of its head has come; 0 without any."""
         head = self.head()
-        return head is not None and head.record.not_before_ms > now_ms
+        return head.seconds_left(now_ms, clock) if head else 0.0
 
     def pass_gap(self, position_of: Callable[[TopicPartition], int | None]) -> None:
         """Move on to the consumer's position if all that was delivered is complete.

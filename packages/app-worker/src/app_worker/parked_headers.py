@@ -86,6 +86,15 @@ def unpark(message: KafkaRecord) -> Record:
     )
 
 
+def longest_wait_seconds(topic: str) -> float:
+    """How long a record of this delay topic waits at most, whatever its header says."""
+    _, _, delay = topic.rpartition(".retry.")
+    try:
+        return parse_duration(delay) * DELAY_GRACE
+    except ValueError:
+        return LONGEST_DELAY_SECONDS
+
+
 def parked_headers(record: Record, park: Park, now_ms: int, delay_seconds: float) -> OwnHeaders:
     """The headers of ``record`` in the delay topic, to come back ``delay_seconds`` after now."""
     not_before = now_ms + round(delay_seconds * 1000)
@@ -150,13 +159,8 @@ def _moment(text: str) -> int:
 
 
 def _latest(message: KafkaRecord) -> int:
-    """Unix milliseconds by which the record's delay is over, whatever its header says."""
-    _, _, delay = message.topic.rpartition(".retry.")
-    try:
-        seconds = parse_duration(delay) * DELAY_GRACE
-    except ValueError:
-        seconds = LONGEST_DELAY_SECONDS
-    return message.timestamp + round(seconds * 1000)
+    """Unix milliseconds by which the record's delay is over."""
+    return message.timestamp + round(longest_wait_seconds(message.topic) * 1000)
 
 
 def _origin(text: str) -> Origin:

@@ -79,11 +79,10 @@ class Starter:
         return not lane.admits(arrival.record.offset)
 
     def _waits(self, lane: Lane, arrival: Arrival) -> bool:
-        not_before_ms = arrival.record.not_before_ms
-        if not not_before_ms:
+        if not arrival.record.not_before_ms:
             return False
-        seconds = not_before_ms / 1000 - self._now()
-        if seconds <= 0:
+        seconds = arrival.seconds_left(self._now() * 1000, self._clock())
+        if not seconds:
             return False
         if lane.alarm is None:
             loop = asyncio.get_running_loop()

@@ -1,7 +1,9 @@
 """Puts a controller among scripted parts."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -83,7 +85,15 @@ async def soon() -> None:
     await asyncio.sleep(0.004)
 
 
-def parked(partition: TopicPartition, offset: int, seconds: float, **more: bytes) -> Message:
+def parked(
+    partition: TopicPartition,
+    offset: int,
+    seconds: float,
+    *,
+    at: float = 0.0,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> Message:
+    """A record that was stored at one time and is to be handled at a later one."""
     headers = {
         "worker-attempts": b"1",
         "worker-not-before": b"%d" % round((EPOCH + seconds) * 1000),
@@ -91,5 +101,5 @@ def parked(partition: TopicPartition, offset: int, seconds: float, **more: bytes
         "worker-origin-timestamp": b"1",
         "worker-delivery": b"endpoint-1",
     }
-    merged = tuple((headers | more).items())
-    return message(partition, offset, headers=merged, timestamp=round(EPOCH * 1000))
+    merged = tuple((headers | dict(more)).items())
+    return message(partition, offset, headers=merged, timestamp=round((EPOCH + at) * 1000))
