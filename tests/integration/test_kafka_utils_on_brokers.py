@@ -195,6 +195,31 @@ async def test_a_record_survives_every_compression(
     assert record.headers == (("a", b"1"),)
 
 
+async def test_a_topic_that_is_made_after_its_group_was_joined_is_assigned_soon(
+    servers: tuple[str, ...], admin: Admin
+) -> None:
+    topic = f"kafka-utils.{uuid.uuid4().hex}"
+    config = ConsumerConfig(bootstrap_servers=servers, group_id=f"{topic}.readers")
+    assert config.metadata_max_age_ms > 1_000 * PATIENCE_SECONDS
+    async with AsyncExitStack() as stack:
+        consumer = await started(stack, create_consumer(config))
+        joined = asyncio.Event()
+
+        class Joined(FromTheStart):
+            async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+                joined.set()
+
+        consumer.subscribe([topic], listener=Joined(consumer))
+        await joined.wait()
+        assert consumer.assignment() == set()
+        await admin.create([TopicSpec(name=topic, partitions=3, replication=3)])
+
+        async def how_many() -> int:
+            return len(consumer.assignment())
+
+        await eventually(how_many, 3)
+
+
 async def test_a_consumer_without_an_offset_says_so_and_starts_nowhere(
     servers: tuple[str, ...], topic: str
 ) -> None:

@@ -1,12 +1,17 @@
 """The leader knows how many partitions topics have, and notices when that changes."""
 
+import asyncio
 import re
 from typing import Any
 
+import pytest
 from aiokafka.cluster import ClusterMetadata
 
 from kafka_utils.aiokafka_internals import IncrementalSubscription
 from kafka_utils.coordinator.watched_topics import WatchedTopics
+
+
+pytestmark = pytest.mark.looptime
 
 
 class Client:
@@ -18,18 +23,30 @@ class Client:
         self.cluster: Any = self
         self.tracked: set[str] | None = None
         self.updates = 0
+        self.asked_at: list[float] = []
+        self.listener: Any = lambda _: None
 
-    async def set_topics(self, topics: frozenset[str]) -> bool:
+    def set_topics(self, topics: frozenset[str]) -> asyncio.Future[bool]:
+        if self.tracked is not None and topics <= self.tracked:
+            return _done()  # What is tracked is not asked for again.
         self.tracked = set(topics)
-        return await self.force_metadata_update()
+        return self.force_metadata_update()
 
-    async def force_metadata_update(self) -> bool:
+    def force_metadata_update(self) -> asyncio.Future[bool]:
         self.updates += 1
+        self.asked_at.append(asyncio.get_running_loop().time())
         self.known = dict(self.brokers)
-        return True
+        self.listener(ClusterMetadata())
+        return _done()
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return set(range(self.known[topic])) if topic in self.known else None
+
+
+def _done() -> asyncio.Future[bool]:
+    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    done.set_result(True)
+    return done
 
 
 class Watch:
@@ -39,7 +56,8 @@ class Watch:
         self.client = client
         self.changes = 0
         stub: Any = client
-        self.topics = WatchedTopics(stub, subscription, self._changed)
+        self.leads = True
+        self.topics = WatchedTopics(stub, subscription, self._changed, lambda: self.leads)
 
     def _changed(self) -> None:
         self.changes += 1
@@ -71,6 +89,63 @@ async def test_a_topic_that_does_not_exist_is_left_out_and_seen_when_it_is_creat
     assert await watch.topics.partition_counts(frozenset({"t", "new"})) == {"t": 3}
     assert await watch.look(t=3) == 0
     assert await watch.look(t=3, new=2) == 1
+
+
+async def test_a_topic_that_a_broker_has_not_heard_of_yet_is_asked_for_before_a_plan_is_made() -> (
+    None
+):
+    client = Client(u=1)
+    watch = Watch(client, by_name())
+    asyncio.get_running_loop().call_later(0.5, client.brokers.update, {"t": 3})
+
+    assert await watch.topics.partition_counts(frozenset({"t", "u"})) == {"t": 3, "u": 1}
+
+
+async def test_a_known_topic_that_a_broker_does_not_tell_of_is_asked_for_again() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    await watch.topics.partition_counts(frozenset({"t"}))
+    client.known, client.brokers = {}, {}
+    asyncio.get_running_loop().call_later(0.5, client.brokers.update, {"t": 3})
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 3}
+
+
+async def test_a_plan_waits_a_bounded_time_for_a_topic_and_only_once() -> None:
+    watch = Watch(Client(t=3), by_name())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await watch.topics.partition_counts(frozenset({"t", "none"}))
+    assert 1.5 <= loop.time() - began <= 1.8
+    began = loop.time()
+    await watch.topics.partition_counts(frozenset({"t", "none"}))
+    assert loop.time() == began
+    watch.topics.close()
+
+
+async def test_a_topic_that_is_made_later_is_noticed_within_seconds() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    client.listener = watch.topics.look
+    await watch.topics.partition_counts(frozenset({"t", "new"}))
+    await asyncio.sleep(100)
+    asked = client.updates
+    assert asked < 30, "with a growing pause"
+    client.brokers["new"] = 2
+    await asyncio.sleep(6.1)
+    assert watch.changes == 1
+    await asyncio.sleep(100)
+    assert client.updates <= asked + 2, "and then no more"
+
+
+async def test_who_leads_no_longer_asks_no_more() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    await watch.topics.partition_counts(frozenset({"t", "new"}))
+    watch.leads = False
+    asked = client.updates
+    await asyncio.sleep(100)
+    assert client.updates == asked
 
 
 async def test_more_partitions_are_noticed_once() -> None:

@@ -48,7 +48,9 @@ class GroupSide:
             events,
             self._released,
         )
-        self._watched = WatchedTopics(client, subscription, self._topics_changed)
+        self._watched = WatchedTopics(
+            client, subscription, self._topics_changed, lambda: self._member.leads
+        )
         self._member = GroupMember(
             _settings(config),
             transport,
@@ -128,6 +130,7 @@ class GroupSide:
         await self._member.leave()
         self._running.cancel()
         self._positions.close()
+        self._watched.close()
         await self._reconciler.close()
         self._client.cluster.remove_listener(self._metadata)
 

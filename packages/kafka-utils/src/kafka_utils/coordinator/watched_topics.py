@@ -1,11 +1,22 @@
 """Knows how many partitions topics have, and notices when that changes: the leader's duty."""
 
+import asyncio
+import logging
+import random
 from collections.abc import Callable, Mapping
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 
 from kafka_utils.aiokafka_internals import IncrementalSubscription
+from kafka_utils.coordinator.deadlines import backoff
+
+MOST_QUESTIONS = 4
+"""How often a plan asks again for a topic that the brokers do not seem to have. Of a topic that was
+just made not every broker has heard, and a broker that was just started has heard of none: a plan
+without the topic would take all of its partitions from everybody."""
+
+_log = logging.getLogger(__name__)
 
 
 class WatchedTopics:
@@ -16,23 +27,29 @@ class WatchedTopics:
         client: AIOKafkaClient,
         subscription: IncrementalSubscription,
         changed: Callable[[], None],
+        leads: Callable[[], bool],
     ) -> None:
         self._client = client
         self._subscription = subscription
         self._changed = changed
+        self._leads = leads
         self._counts: dict[str, int] = {}
+        self._question: asyncio.TimerHandle | None = None
 
     async def partition_counts(self, topics: frozenset[str]) -> Mapping[str, int]:
-        """Return how many partitions these have, as of now; watch them from now on.
+        """Return how many partitions these have; watch them from now on.
 
-        A topic that does not exist is left out, and seen when it is created.
+        A topic that does not exist is left out, and seen soon after it is created.
         """
+        missing_before = {topic for topic, count in self._counts.items() if not count}
         if self._subscription.by_pattern:
             # All topics are watched already; the named ones only would be from here on.
             await self._client.force_metadata_update()
         elif topics:
             await self._client.set_topics(topics)
+        await self._ask_for(topics - missing_before)
         self._counts = {topic: self._count(topic) for topic in topics}
+        self._ask_later(1)
         return {topic: count for topic, count in self._counts.items() if count}
 
     def look(self, _: ClusterMetadata) -> None:
@@ -40,6 +57,33 @@ class WatchedTopics:
         if any(self._count(topic) != count for topic, count in self._counts.items()):
             self._counts = {topic: self._count(topic) for topic in self._counts}
             self._changed()
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._question:
+            self._question.cancel()
+
+    async def _ask_for(self, topics: frozenset[str]) -> None:
+        for number in range(1, MOST_QUESTIONS + 1):
+            missing = sorted(topic for topic in topics if not self._count(topic))
+            if not missing:
+                return
+            _log.info("the brokers do not know of %s (yet); they are asked again", missing)
+            await asyncio.sleep(backoff(number, random.random()))
+            await self._client.force_metadata_update()
+
+    def _ask_later(self, number: int) -> None:
+        """While a topic is missing, ask more often than the metadata's age would have it."""
+        self.close()
+        if not all(self._counts.values()):
+            pause = backoff(number, random.random())
+            loop = asyncio.get_running_loop()
+            self._question = loop.call_later(pause, self._ask_again, number)
+
+    def _ask_again(self, number: int) -> None:
+        if self._leads():
+            self._client.force_metadata_update()
+            self._ask_later(number + 1)
 
     def _count(self, topic: str) -> int:
         return len(self._client.cluster.partitions_for_topic(topic) or ())
