@@ -10,7 +10,6 @@ from aiokafka.cluster import ClusterMetadata
 from kafka_utils.aiokafka_internals import IncrementalSubscription
 from kafka_utils.coordinator.watched_topics import WatchedTopics
 
-
 pytestmark = pytest.mark.looptime
 
 
