@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from aiokafka import TopicPartition
@@ -64,7 +64,7 @@ def _settled(counts: Mapping[str, int], members: Members) -> Plan:
 
 def _owning(members: Members, plan: Plan) -> dict[str, Subscription]:
     return {
-        name: replace(told, owned=plan.assignment.get(name, frozenset()), generation=GENERATION)
+        name: told._replace(owned=plan.assignment.get(name, frozenset()), generation=GENERATION)
         for name, told in members.items()
     }
 

@@ -1,7 +1,6 @@
 """The assignor cooperative-sticky: what a member tells, and what a leader plans in one round."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -33,7 +32,7 @@ def member(topics: str, owned: str = "", generation: int = 5) -> Subscription:
 
 def leaving(topics: str, owned: str = "", generation: int = 5) -> Subscription:
     user_data = encode_generation(generation, relief=True)
-    return replace(member(topics, owned, generation), user_data=user_data)
+    return member(topics, owned, generation)._replace(user_data=user_data)
 
 
 def shown(plan: Plan) -> dict[str, str]:
@@ -320,7 +319,7 @@ def test_a_plan_does_not_depend_on_the_order_of_anything(
     partition_counts: dict[str, int], members: dict[str, Subscription], random: Random
 ) -> None:
     shuffled = {
-        name: replace(told, topics=tuple(random.sample(told.topics, len(told.topics))))
+        name: told._replace(topics=tuple(random.sample(told.topics, len(told.topics))))
         for name, told in random.sample(sorted(members.items(), key=lambda m: m[0]), len(members))
     }
     backwards = dict(reversed(list(partition_counts.items())))
@@ -345,6 +344,6 @@ def test_what_has_been_released_is_given_in_the_next_round(
 
 def _having(members: Mapping[str, Subscription], plan: Plan) -> dict[str, Subscription]:
     return {
-        name: replace(told, owned=plan.assignment[name], generation=9)
+        name: told._replace(owned=plan.assignment[name], generation=9)
         for name, told in members.items()
     }

@@ -1,6 +1,5 @@
 """What each answer of a coordinator makes of a member: every transition, every verdict."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -156,7 +155,7 @@ def test_who_has_parted_is_nobody_and_wants_nothing(before: Membership) -> None:
 def test_a_member_that_is_stable_wants_nothing(
     member: Membership, taken: list[tuple[Trigger, Identity, Reason | None]]
 ) -> None:
-    member = replace(member, phase=Phase.JOINING)
+    member = member._replace(phase=Phase.JOINING)
     for trigger, identity, reason in taken:
         member = step(member, trigger, identity=identity, reason=reason)
         if member.phase is Phase.STABLE:
@@ -169,7 +168,7 @@ def test_a_member_that_is_stable_wants_nothing(
 def test_what_is_wanted_while_a_join_is_under_way_is_not_forgotten(
     member: Membership, taken: list[tuple[Trigger, Identity, Reason | None]]
 ) -> None:
-    member = step(replace(member, phase=Phase.JOINING), Trigger.WANTED, reason=Reason.RELEASED)
+    member = step(member._replace(phase=Phase.JOINING), Trigger.WANTED, reason=Reason.RELEASED)
     for trigger, identity, reason in taken:
         member = step(member, trigger, identity=identity, reason=reason)
         if trigger in (Trigger.JOIN_SENT, Trigger.PARTED) or member.phase in ENDED:

@@ -15,7 +15,7 @@ Everything else that the brokers answer travels as aiokafka's own ``KafkaError``
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -24,8 +24,7 @@ class KafkaUtilsError(Exception):
     """The root of this package's errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake in a configuration."""
 
     field: str

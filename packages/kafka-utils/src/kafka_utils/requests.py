@@ -9,7 +9,6 @@ JoinGroup v5 and SyncGroup v3 of aiokafka carry the instance id already.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import errors
@@ -102,7 +101,6 @@ def _by_topic(values: Iterable[tuple[TopicPartition, V]]) -> list[tuple[str, lis
     return list(topics.items())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatRequest(NegotiatedRequest[HeartbeatStruct]):
     """A member's sign of life. A static one needs v3, a dynamic one any version.
 
@@ -110,10 +108,19 @@ class HeartbeatRequest(NegotiatedRequest[HeartbeatStruct]):
     """
 
     API_KEY = 12
-    group: str
-    generation_id: int
-    member_id: str
-    group_instance_id: str | None = None
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        generation_id: int,
+        member_id: str,
+        group_instance_id: str | None = None,
+    ) -> None:
+        self.group = group
+        self.generation_id = generation_id
+        self.member_id = member_id
+        self.group_instance_id = group_instance_id
 
     def build(self, request_struct_class: type[HeartbeatStruct]) -> HeartbeatStruct:
         """Return the request in the given version."""
@@ -125,7 +132,6 @@ class HeartbeatRequest(NegotiatedRequest[HeartbeatStruct]):
         return request_struct_class(*fields)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetCommitRequest(NegotiatedRequest[OffsetCommitStruct]):
     """Stores a group's offsets. A static member needs v7, everybody else any version.
 
@@ -134,11 +140,21 @@ class OffsetCommitRequest(NegotiatedRequest[OffsetCommitStruct]):
     """
 
     API_KEY = 8
-    group: str
-    offsets: Mapping[TopicPartition, OffsetAndMetadata]
-    generation_id: int = -1
-    member_id: str = ""
-    group_instance_id: str | None = None
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        generation_id: int = -1,
+        member_id: str = "",
+        group_instance_id: str | None = None,
+    ) -> None:
+        self.group = group
+        self.offsets = offsets
+        self.generation_id = generation_id
+        self.member_id = member_id
+        self.group_instance_id = group_instance_id
 
     def build(self, request_struct_class: type[OffsetCommitStruct]) -> OffsetCommitStruct:
         """Return the request in the given version."""
@@ -158,7 +174,6 @@ class OffsetCommitRequest(NegotiatedRequest[OffsetCommitStruct]):
         return request_struct_class(*member, _BROKERS_RETENTION, topics)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetFetchRequest(NegotiatedRequest[OffsetFetchStruct]):
     """Asks for a group's committed offsets; of every partition that has one if none are named.
 
@@ -170,9 +185,17 @@ class OffsetFetchRequest(NegotiatedRequest[OffsetFetchStruct]):
     """
 
     API_KEY = 9
-    group: str
-    partitions: Collection[TopicPartition] | None
-    require_stable: bool = True
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        partitions: Collection[TopicPartition] | None,
+        require_stable: bool = True,
+    ) -> None:
+        self.group = group
+        self.partitions = partitions
+        self.require_stable = require_stable
 
     def build(self, request_struct_class: type[OffsetFetchStruct]) -> OffsetFetchStruct:
         """Return the request in the given version."""
@@ -194,7 +217,6 @@ class LeavingMember(NamedTuple):
     group_instance_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveGroupRequest(NegotiatedRequest[LeaveGroupStruct]):
     """Takes members out of a group. Only a single dynamic one can leave below v3.
 
@@ -203,8 +225,10 @@ class LeaveGroupRequest(NegotiatedRequest[LeaveGroupStruct]):
     """
 
     API_KEY = 13
-    group: str
-    members: Sequence[LeavingMember]
+
+    def __init__(self, *, group: str, members: Sequence[LeavingMember]) -> None:
+        self.group = group
+        self.members = members
 
     def build(self, request_struct_class: type[LeaveGroupStruct]) -> LeaveGroupStruct:
         """Return the request in the given version."""
@@ -218,12 +242,13 @@ class LeaveGroupRequest(NegotiatedRequest[LeaveGroupStruct]):
         return request_struct_class(self.group, self.members[0].member_id)
 
 
-@dataclass(frozen=True, slots=True)
 class DescribeGroupsRequest(NegotiatedRequest[DescribeGroupsStruct]):
     """Asks a coordinator what it knows of its groups. Instance ids are told from v4 on."""
 
     API_KEY = 15
-    groups: Sequence[str]
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        self.groups = groups
 
     def build(self, request_struct_class: type[DescribeGroupsStruct]) -> DescribeGroupsStruct:
         """Return the request in the given version."""

@@ -9,7 +9,6 @@ other: what it does not know stands at the end.
 import struct
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -50,8 +49,7 @@ class MalformedMetadata(KafkaUtilsError):  # noqa: N818 - a state of bytes, not 
     """Bytes of another member are not what Kafka's consumer protocol says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(NamedTuple):
     """What a member tells the leader when it joins."""
 
     topics: tuple[str, ...]

@@ -9,7 +9,6 @@ again when that generation has begun.
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -32,15 +31,14 @@ SETTLE_SECONDS = 1.0
 """How long a JoinGroup waits for commits under way: they would meet the generation after."""
 
 
-@dataclass(slots=True)
 class _Commit:
     """One commit, and how far it has come."""
 
-    offsets: Offsets
-    assignments: Mapping[TopicPartition, int]
-    """By which assignment each partition was held when it was begun."""
-    requests: int = 0
-    failures: int = 0
+    def __init__(self, offsets: Offsets, assignments: Mapping[TopicPartition, int]) -> None:
+        self.offsets = offsets
+        self.assignments = assignments
+        """By which assignment each partition was held when it was begun."""
+        self.requests = self.failures = 0
 
 
 class Commits:

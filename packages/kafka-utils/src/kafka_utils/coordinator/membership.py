@@ -10,7 +10,6 @@
 LEFT and FAILED are the ends.
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -107,8 +106,7 @@ TRANSITIONS: Final[dict[tuple[Phase, Trigger], Phase]] = {
 """The whole state machine. What is not here does not happen, or comes too late to matter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """What a member is to its group now."""
 
     phase: Phase = Phase.UNJOINED
@@ -143,13 +141,13 @@ def step(
         case Trigger.JOIN_SENT | Trigger.LEAVE | Trigger.REFUSED:
             wanted = None
         case Trigger.ID_GIVEN if identity is not None:
-            who, wanted = replace(who, member_id=identity.member_id), wanted or Reason.FIRST
+            who, wanted = who._replace(member_id=identity.member_id), wanted or Reason.FIRST
         case Trigger.JOINED if identity is not None:
             who = identity
         case Trigger.SYNCED:
             target = Phase.PREPARING if wanted else Phase.STABLE
         case Trigger.GENERATION_LOST:
-            who, wanted = replace(who, generation=NO_GENERATION), reason or Reason.LOST
+            who, wanted = who._replace(generation=NO_GENERATION), reason or Reason.LOST
         case Trigger.MEMBER_LOST:
             who, wanted = NOBODY, reason or Reason.LOST
         case Trigger.PARTED:

@@ -1,7 +1,6 @@
 """What a member and its group's coordinator say to each other, as values, and who carries it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
@@ -12,8 +11,7 @@ NO_MEMBER_ID: Final = ""
 NO_GENERATION: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who a member is to its group, at the moment in which it says something."""
 
     member_id: str = NO_MEMBER_ID

@@ -1,6 +1,6 @@
 """Which partitions a member holds, and what a new plan makes of that: no I/O, no protocol."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -8,8 +8,7 @@ Partitions = frozenset[TopicPartition]
 NOTHING: Partitions = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Ownership:
+class Ownership(NamedTuple):
     """What a member holds and what it is to hold.
 
     Invariants: ``revoking`` and ``announcing`` are parts of ``held`` and have nothing in common; a
@@ -42,29 +41,29 @@ class Ownership:
 
     def planned(self, target: Partitions) -> "Ownership":
         """A new plan: what is added is held, and to be announced, at once."""
-        return replace(_taking_up(self, target - self.held), target=target)
+        return _taking_up(self, target - self.held)._replace(target=target)
 
     def announced(self, partitions: Partitions) -> "Ownership":
         """The assign callback for these has returned."""
-        return replace(self, announcing=self.announcing - partitions)
+        return self._replace(announcing=self.announcing - partitions)
 
     def begin_revoke(self) -> "Ownership":
         """Delivery of what is to be revoked stops; its callback is about to be called."""
-        return replace(self, revoking=self.revoking | self.to_revoke)
+        return self._replace(revoking=self.revoking | self.to_revoke)
 
     def kept(self, partitions: Partitions) -> "Ownership":
         """The newest plan leaves these, and their revoke was taken back: they are delivered again.
 
         Of those that are not being revoked, or are not left to the member, nothing changes.
         """
-        return replace(self, revoking=self.revoking - (partitions & self.target))
+        return self._replace(revoking=self.revoking - (partitions & self.target))
 
     def released(self) -> "Ownership":
         """What was being revoked is given up.
 
         The newest plan may give some of it back meanwhile: that is a new assignment of it.
         """
-        freed = replace(self, held=self.held - self.revoking, revoking=NOTHING)
+        freed = self._replace(held=self.held - self.revoking, revoking=NOTHING)
         return _taking_up(freed, freed.target - freed.held)
 
     def lost(self) -> "Ownership":
@@ -73,4 +72,4 @@ class Ownership:
 
 
 def _taking_up(own: Ownership, partitions: Partitions) -> Ownership:
-    return replace(own, held=own.held | partitions, announcing=own.announcing | partitions)
+    return own._replace(held=own.held | partitions, announcing=own.announcing | partitions)
