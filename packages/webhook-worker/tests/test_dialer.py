@@ -5,48 +5,24 @@ import errno
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 
 import pytest
 import trustme
+from receivers.scripted import listening, request_for
 
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.egress import Address, EgressPolicy
-from webhook_worker.request import Request
 from webhook_worker.sending import dialer as dialer_module
 from webhook_worker.sending.dialer import Resolve
+from webhook_worker.sending.pool import ConnectionLimits
 from webhook_worker.sending.sender import Sender, tls_context
-from webhook_worker.sending.transport import ConnectionLimits
-from webhook_worker.url import parse_url
 
 OPEN = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 ONLY_ONE = EgressPolicy(allow=(ip_network("127.0.0.1/32"),))
 CLOSED = EgressPolicy()
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serves every connection as told; yields the port, and leaves no connection behind."""
-    served: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
-
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served[writer] = asyncio.current_task()
-        await serve(reader, writer)
-
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer, task in served.items():
-            writer.transport.abort()
-            if task:
-                task.cancel()
-        await asyncio.gather(*filter(None, served.values()), return_exceptions=True)
-        await asyncio.sleep(0.01)  # handshakes that failed end in the background
 
 
 @asynccontextmanager
@@ -80,7 +56,7 @@ async def attempt(
 ) -> Attempt:
     sender = Sender(policy, ConnectionLimits(), attempt_timeout, tls=tls, resolve=resolve)
     async with sender:
-        return await sender.attempt(Request(parse_url(url), (), b"{}"))
+        return await sender.attempt(request_for(url))
 
 
 async def test_a_name_is_dialled_at_its_address_and_stays_the_host() -> None:
@@ -187,9 +163,7 @@ async def test_a_resolver_without_a_free_thread_is_our_own_fault(
     monkeypatch.setattr(dialer_module, "MOST_LOOKUPS", 1)
     sender = Sender(OPEN, ConnectionLimits(), 0.6)
     async with sender:
-        requests = [
-            Request(parse_url(f"http://{name}.example/"), (), b"{}") for name in ("hanging", "next")
-        ]
+        requests = [request_for(f"http://{name}.example/") for name in ("hanging", "next")]
         hanging, waiting = await asyncio.gather(*map(sender.attempt, requests))
     ended.set()
     assert hanging == Failed("timeout", "no answer within 0.6 s")

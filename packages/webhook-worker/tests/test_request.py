@@ -33,7 +33,7 @@ def test_the_request_has_these_headers_and_no_others() -> None:
         b"webhook-timestamp": b"1614265330",
         b"X-Team": "ünit".encode("latin-1"),
     }
-    assert (request.method, str(request.url)) == ("POST", "https://acme.example/hook")
+    assert str(request.url) == "https://acme.example/hook"
     assert request.body == b'{"a":1}'
 
 
@@ -47,4 +47,19 @@ def test_an_independent_library_signs_the_same_request_alike() -> None:
 
 def test_repr_shows_neither_headers_nor_body_nor_path() -> None:
     text = repr(build(b'{"a":1}', "evt_1", ENDPOINT, 0))
-    assert text == "Request(url=Url(https://acme.example/...), method='POST')"
+    assert text == (
+        "Request(head=Head(url=Url(https://acme.example/...)), event_id='evt_1', timestamp=0)"
+    )
+
+
+def test_what_goes_over_the_wire_is_one_request_with_all_headers() -> None:
+    request = build(b'{"a":1}', "evt_1", ENDPOINT, 1_614_265_330.9)
+    head, _, body = request.wire().partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    assert line == b"POST /hook HTTP/1.1"
+    assert [tuple(each.split(b": ", 1)) for each in lines] == [
+        (b"host", b"acme.example"),
+        *request.headers,
+        (b"content-length", b"7"),
+    ]
+    assert body == b'{"a":1}'

@@ -2,132 +2,33 @@
 
 import asyncio
 import gzip
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import cast
 
 import httpx
 import pytest
+from receivers.scripted import (
+    LOOPBACK,
+    SHORT,
+    Exchange,
+    answering,
+    answering_then_closing,
+    attempt_at,
+    listening,
+    plain,
+    receiver,
+    request_for,
+    request_to,
+    sender,
+)
 
-from webhook_worker.attempt import Answered, Attempt, Failed
-from webhook_worker.egress import EgressPolicy
-from webhook_worker.request import Request
-from webhook_worker.sending import transport
-from webhook_worker.sending.sender import MOST_BODY_BYTES, Sender
-from webhook_worker.sending.stream import MOST_ANSWER_BYTES, MOST_READ_BYTES, Stream
-from webhook_worker.sending.transport import ConnectionLimits
-from webhook_worker.url import parse_url
-
-LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
-HEADERS = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
-SHORT = 0.3
-"""Seconds: the deadline of attempts that are to miss it."""
-Script = Callable[["Exchange"], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Receiver:
-    port: int = 0
-    connections: int = 0
-    requests: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request that has arrived whole."""
-
-    head: bytes
-    body: bytes
-    number: int
-    """Of the requests on this connection, counted from 1."""
-    connection: int
-    writer: asyncio.StreamWriter
-
-    async def answer(self, raw: bytes) -> None:
-        self.writer.write(raw)
-        await self.writer.drain()
-
-    def reset(self) -> None:
-        transport = self.writer.transport
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER of no time: RST instead of FIN
-        transport.abort()
-
-    def close(self) -> None:
-        self.writer.close()
-
-
-@asynccontextmanager
-async def receiver(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
-    state = Receiver()
-    served: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        state.connections += 1
-        connection, number = state.connections, 0
-        served[writer] = asyncio.current_task()
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                body = await reader.readexactly(length)
-                number += 1
-                state.requests.append(head + body)
-                await script(Exchange(head, body, number, connection, writer))
-        except (asyncio.IncompleteReadError, OSError):
-            return
-        finally:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    state.port = server.sockets[0].getsockname()[1]
-    try:
-        yield state
-    finally:
-        server.close()
-        for writer, task in served.items():
-            writer.transport.abort()
-            if task:
-                task.cancel()
-        await asyncio.gather(*filter(None, served.values()), return_exceptions=True)
-        await asyncio.sleep(0)  # one turn of the loop, in which aborted connections are closed
-
-
-def plain(status: str, body: bytes = b"", headers: str = "") -> bytes:
-    """An answer with a length."""
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-    return head.encode() + body
-
-
-def request_to(target: Receiver, path: str = "/hook?token=1") -> Request:
-    return Request(parse_url(f"http://127.0.0.1:{target.port}{path}"), HEADERS, b'{"data":1}')
-
-
-def sender(attempt_timeout: float = 10.0, most: int = 100, idle_seconds: float = 30.0) -> Sender:
-    limits = ConnectionLimits(most=most, most_idle=most, idle_seconds=idle_seconds)
-    return Sender(LOOPBACK, limits, attempt_timeout)
-
-
-async def attempt_at(script: Script, attempt_timeout: float = 10.0) -> Attempt:
-    async with receiver(script) as target, sender(attempt_timeout) as ours:
-        return await ours.attempt(request_to(target))
-
-
-def answering(raw: bytes) -> Script:
-    async def script(exchange: Exchange) -> None:
-        await exchange.answer(raw)
-
-    return script
-
-
-def answering_then_closing(raw: bytes) -> Script:
-    async def script(exchange: Exchange) -> None:
-        await exchange.answer(raw)
-        exchange.close()
-
-    return script
+from webhook_worker.attempt import Answered, Failed
+from webhook_worker.request import USER_AGENT
+from webhook_worker.sending import pool
+from webhook_worker.sending.answer import MOST_ANSWER_BYTES, MOST_BODY_BYTES
+from webhook_worker.sending.connection import MOST_READ_BYTES, Connection
+from webhook_worker.sending.pool import ConnectionLimits
+from webhook_worker.sending.sender import Sender
 
 
 async def test_the_request_arrives_as_it_was_built() -> None:
@@ -136,11 +37,15 @@ async def test_the_request_arrives_as_it_was_built() -> None:
     head, _, body = target.requests[0].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /hook?token=1 HTTP/1.1"
-    assert sorted(line.lower() for line in lines[1:]) == [
-        b"accept-encoding: identity",
-        b"content-length: 10",
-        b"content-type: application/json",
+    assert lines[1:] == [
         b"host: 127.0.0.1:%d" % target.port,
+        b"content-type: application/json",
+        b"user-agent: " + USER_AGENT.encode(),
+        b"accept-encoding: identity",
+        b"webhook-id: evt_1",
+        b"webhook-timestamp: 1614265330",
+        b"webhook-signature: " + request_to(target).signature.encode(),
+        b"content-length: 10",
     ]
     assert body == b'{"data":1}'
 
@@ -182,23 +87,8 @@ async def test_every_answer_on_a_connection_has_the_bound_anew() -> None:
     assert target.connections == 1
 
 
-async def test_the_loop_turns_while_a_long_answer_is_read() -> None:
-    turns = 0
-
-    async def turn() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    stream = Stream()
-    stream.begin_answer()
-    stream.data_received(b"x" * MOST_ANSWER_BYTES)
-    turning = asyncio.create_task(turn())
-    while stream.bytes_left:
-        assert len(await stream.read(65536)) <= MOST_READ_BYTES
-    turning.cancel()
-    assert turns >= MOST_ANSWER_BYTES // MOST_READ_BYTES - 1
+async def test_a_turn_of_the_loop_reads_a_part_of_the_longest_answer_only() -> None:
+    assert len(Connection().get_buffer(-1)) == MOST_READ_BYTES <= MOST_ANSWER_BYTES // 4
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 307, 404, 410, 500])
@@ -314,6 +204,28 @@ async def test_a_connection_closed_early_is_a_reset(raw: bytes) -> None:
     assert came_back == Failed("reset", "the connection was closed before the answer's end")
 
 
+@pytest.mark.parametrize("size", [10, 4_000_000])
+async def test_an_answer_counts_that_came_before_the_request_was_read(size: int) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(plain("503 Busy", b"later", "Connection: close\r\n"))
+        writer.close()
+
+    async with listening(refuse) as port, sender() as ours:
+        came_back = await ours.attempt(request_for(f"http://127.0.0.1:{port}/", b"x" * size))
+    assert came_back == Answered(503, None, b"later")
+
+
+async def test_a_receiver_that_takes_no_request_is_under_the_deadline() -> None:
+    async def ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        await asyncio.Event().wait()
+
+    async with listening(ignore) as port, sender(SHORT) as ours:
+        url = f"http://127.0.0.1:{port}/"
+        came_back = await ours.attempt(request_for(url, b"x" * 8_000_000))
+    assert came_back == Failed("timeout", "no answer within 0.3 s")
+
+
 async def test_a_reset_is_told_as_one() -> None:
     async def script(exchange: Exchange) -> None:
         exchange.reset()
@@ -384,7 +296,7 @@ async def test_a_stale_connection_is_replaced_once_without_a_failure() -> None:
 async def test_a_kept_connection_that_breaks_late_is_not_stale(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "STALE_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "STALE_SECONDS", 0.05)
 
     async def script(exchange: Exchange) -> None:
         if exchange.number == 1:
@@ -465,9 +377,9 @@ async def test_a_name_that_no_idna_library_can_decode_is_sent_to(host: str) -> N
         return [ip_address("127.0.0.1")]
 
     async with receiver(answering(plain("200 OK"))) as target:
-        url = parse_url(f"http://{host}:{target.port}/")
+        request = request_for(f"http://{host}:{target.port}/")
         async with Sender(LOOPBACK, ConnectionLimits(), 10.0, resolve=resolve) as ours:
-            assert await ours.attempt(Request(url, HEADERS, b"{}")) == Answered(200)
+            assert await ours.attempt(request) == Answered(200)
     lines = target.requests[0].lower().split(b"\r\n")
     assert lines[1] == f"host: {host}:{target.port}".encode()
 
@@ -480,7 +392,7 @@ async def test_a_fault_of_our_own_is_an_outcome_and_an_error_in_the_log(
             raise LookupError("with a payload")
 
     async with Sender(LOOPBACK, ConnectionLimits(), 10.0, transport=Faulty()) as ours:
-        came_back = await ours.attempt(Request(parse_url("http://127.0.0.1/"), HEADERS, b"{}"))
+        came_back = await ours.attempt(request_for("http://127.0.0.1/"))
     assert came_back == Failed("internal", "LookupError", ours=True)
     (line,) = caplog.records
     assert line.levelname == "ERROR"

@@ -87,11 +87,18 @@ class EgressPolicy:
 
         A name is judged when it is dialled, by check_address.
         """
-        if url.scheme not in self.schemes:
-            return BlockedError(f"scheme {url.scheme} is not allowed")
-        if not any(url.port in ports for ports in self.ports):
-            return BlockedError(f"port {url.port} is not allowed")
-        return None if url.address is None else self.check_address(url.address)
+        blocked = self.check_service(url.scheme, url.port)
+        if blocked is not None or url.address is None:
+            return blocked
+        return self.check_address(url.address)
+
+    def check_service(self, scheme: str, port: int) -> BlockedError | None:
+        """Why the scheme or the port is not allowed; None if both are."""
+        if scheme not in self.schemes:
+            return BlockedError(f"scheme {scheme} is not allowed")
+        if not any(port in ports for ports in self.ports):
+            return BlockedError(f"port {port} is not allowed")
+        return None
 
     def check_address(self, address: Address) -> BlockedError | None:
         """Why the address, the very one that is dialled, is not allowed; None if it is."""

@@ -21,8 +21,8 @@ from webhook_worker.endpoint_report import EndpointReport
 from webhook_worker.errors import WebhookError
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.plan import plan_of
+from webhook_worker.sending.pool import ConnectionLimits
 from webhook_worker.sending.sender import Sender
-from webhook_worker.sending.transport import ConnectionLimits
 from webhook_worker.settings import AllSettings, strangers
 
 SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)

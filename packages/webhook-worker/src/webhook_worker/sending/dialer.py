@@ -11,8 +11,8 @@ from ipaddress import IPv4Address
 import httpx
 
 from webhook_worker.egress import Address, EgressPolicy
+from webhook_worker.sending.connection import Connection
 from webhook_worker.sending.resolver import Resolver, ResolverBusyError
-from webhook_worker.sending.stream import Stream
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """From a host, a name or an address, and a port to at least one address, the best first."""
@@ -33,8 +33,8 @@ class ResolverUnavailableError(httpx.ConnectError):
     """Our resolver gave no answer in time, so nothing is known about the name."""
 
 
-class AddressBlockedError(httpx.ConnectError):
-    """Every address of the host is one that the egress policy forbids."""
+class EgressBlockedError(httpx.ConnectError):
+    """The egress policy forbids the scheme, the port or every address of the host."""
 
 
 class TlsError(httpx.ConnectError):
@@ -48,8 +48,9 @@ class OwnLimitError(httpx.ConnectError):
 class Dialer:
     """Dials hosts at those of their addresses that the policy allows.
 
-    It is the dialled address itself that is checked, at every connection, so a name that resolves
-    differently the next time gains nothing. SNI and the certificate check use the host as named.
+    It is the dialled address itself that is checked, and scheme and port with it, at every
+    connection: a name that resolves differently the next time gains nothing, and a connection that
+    is kept needs no check. SNI and the certificate check use the host as named.
 
     An address that does not answer within ``patience`` seconds is left for the next one; the last
     one has all the time that the caller gives. A lookup waits no longer than that to begin, either.
@@ -68,19 +69,22 @@ class Dialer:
         self._patience = patience
         self._resolve = resolve or resolving_by(Resolver(most=MOST_LOOKUPS, patience=patience))
 
-    async def dial(self, scheme: str, host: str, port: int) -> Stream:
+    async def dial(self, scheme: str, host: str, port: int) -> Connection:
         """Open a connection. Raises one of the errors above, or plain httpx.ConnectError."""
+        blocked = self._policy.check_service(scheme, port)
+        if blocked is not None:
+            raise EgressBlockedError(str(blocked))
         sock = await self._connect(host, port)
         loop = asyncio.get_running_loop()
         if scheme != "https":
-            return (await loop.create_connection(Stream, sock=sock))[1]
+            return (await loop.create_connection(Connection, sock=sock))[1]
         try:
-            _, stream = await loop.create_connection(
-                Stream, sock=sock, ssl=self._tls, server_hostname=host
+            _, connection = await loop.create_connection(
+                Connection, sock=sock, ssl=self._tls, server_hostname=host
             )
         except OSError as error:
             raise TlsError(_tls_text(error)) from error
-        return stream
+        return connection
 
     async def _connect(self, host: str, port: int) -> socket.socket:
         addresses = self._allowed(await self._resolve(host, port))
@@ -97,7 +101,7 @@ class Dialer:
         allowed = [address for address, blocked in verdicts if blocked is None]
         if not allowed:
             reasons = [str(blocked) for _, blocked in verdicts[:MOST_REASONS]]
-            raise AddressBlockedError("; ".join(reasons))
+            raise EgressBlockedError("; ".join(reasons))
         return allowed
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import ssl
 import time
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -13,30 +12,32 @@ import httpx
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.request import Request
+from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.dialer import (
-    AddressBlockedError,
     Dialer,
+    EgressBlockedError,
     NameNotResolvedError,
     OwnLimitError,
     Resolve,
     ResolverUnavailableError,
     TlsError,
 )
-from webhook_worker.sending.transport import ConnectionLimits, PooledTransport, TooLongError
+from webhook_worker.sending.pool import ConnectionLimits, Pool
+from webhook_worker.sending.transport import HttpxExchange
 
-MOST_BODY_BYTES = 16 * 1024
-"""How much of an answer's body is read; then the connection is closed. Raw: never decompressed."""
 MOST_KEPT_BYTES = 1024
-"""How much of it an ``Answered`` holds."""
+"""How much of an answer's body an ``Answered`` holds."""
 
 HIGHEST_STATUS = 599
 """RFC 9110, 15: there is no class beyond 5xx."""
+
+_RETRY_AFTER = b"retry-after"
 
 _log = logging.getLogger(__name__)
 
 # The first class that fits decides. True: the fault is ours, not the receiver's.
 _KINDS: tuple[tuple[type[httpx.TransportError], FailureKind, bool], ...] = (
-    (AddressBlockedError, "blocked", False),
+    (EgressBlockedError, "blocked", False),
     (NameNotResolvedError, "dns", False),
     (ResolverUnavailableError, "dns", True),
     (TlsError, "tls", False),
@@ -73,18 +74,18 @@ class Sender:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """``transport``, if given, replaces the connections and with them the addresses' check."""
-        self._policy = policy
         self._attempt_timeout = attempt_timeout
         # A third each for a free connection, for a lookup to begin and for an address that does
         # not answer: of one such trouble alone, time is left for the request.
         share = attempt_timeout / 3
-        self._extensions = {"timeout": {"pool": share}}
-        self._transport = transport or PooledTransport(
-            Dialer(policy, tls or tls_context(), patience=share, resolve=resolve), limits
-        )
+        self._exchanges: Pool | HttpxExchange
+        if transport is None:
+            dialer = Dialer(policy, tls or tls_context(), patience=share, resolve=resolve)
+            self._exchanges = Pool(dialer, limits, patience=share)
+        else:
+            self._exchanges = HttpxExchange(transport, policy, patience=share)
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
@@ -93,7 +94,7 @@ class Sender:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._transport.__aexit__(exc_type, exc, traceback)
+        await self._exchanges.aclose()
 
     async def attempt(self, request: Request) -> Attempt:
         """Send ``request`` and return what came back. Raises nothing but a cancellation."""
@@ -105,40 +106,24 @@ class Sender:
             return Failed("internal", type(error).__name__, ours=True)
 
     async def _attempt(self, request: Request) -> Attempt:
-        blocked = self._policy.check_url(request.url)
-        if blocked is not None:
-            return Failed("blocked", str(blocked))
-        answer: Answered | None = None
-        body = bytearray()
+        deadline = asyncio.get_running_loop().time() + self._attempt_timeout
         try:
-            async with asyncio.timeout(self._attempt_timeout):
-                response = await self._transport.handle_async_request(self._http(request))
-                answer = _head(response)
-                await _read_start(response, body)
-        except (TimeoutError, httpx.TransportError) as error:
-            if answer is None or answer.is_success:
-                return self._failed(error, answer)
+            answer = await self._exchanges.exchange(request, deadline)
+        except httpx.TransportError as error:
+            return self._failed(error, "no answer")
+        answered = _answered(answer)
+        if answer.cut_short is not None and answered.is_success:
+            missing = f"status {answer.status}, but not all of its body,"
+            return self._failed(answer.cut_short, missing)
         if answer.status > HIGHEST_STATUS:
             return Failed("protocol", f"status {answer.status} is none that HTTP has")
-        return replace(answer, body_start=bytes(body[:MOST_KEPT_BYTES]))
+        return answered
 
-    def _failed(self, error: TimeoutError | httpx.TransportError, head: Answered | None) -> Failed:
-        if isinstance(error, TimeoutError):
-            missing = f"status {head.status}, but not all of its body," if head else "no answer"
-            return Failed("timeout", f"{missing} within {self._attempt_timeout:g} s")
+    def _failed(self, error: httpx.TransportError, missing: str) -> Failed:
         kind, ours = next((kind, ours) for cls, kind, ours in _KINDS if isinstance(error, cls))
+        if kind == "timeout":
+            return Failed(kind, f"{missing} within {self._attempt_timeout:g} s")
         return Failed(kind, str(error) or type(error).__name__, ours)
-
-    def _http(self, request: Request) -> httpx.Request:
-        return httpx.Request(
-            request.method,
-            str(request.url),
-            # With a Host of its own httpx does not look for one, so it never decodes an xn-- name,
-            # which fails for many that the DNS has.
-            headers=[(b"host", request.url.authority.encode()), *request.headers],
-            content=request.body,
-            extensions=self._extensions,
-        )
 
 
 def tls_context() -> ssl.SSLContext:
@@ -148,22 +133,10 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def _head(response: httpx.Response) -> Answered:
-    retry_after = parse_retry_after(response.headers.get("retry-after"), time.time())
-    return Answered(response.status_code, retry_after)
-
-
-async def _read_start(response: httpx.Response, body: bytearray) -> None:
-    """Fill ``body``, also as far as it came before an error."""
-    stream = response.stream
-    if not isinstance(stream, httpx.AsyncByteStream):
-        raise TypeError("the transport's answers must have an AsyncByteStream")
-    try:
-        async for chunk in stream:
-            body += chunk
-            if len(body) >= MOST_BODY_BYTES:
-                break
-    except TooLongError:
-        return  # more framing than body: as good as read up to the limit
-    finally:
-        await stream.aclose()
+def _answered(answer: Answer) -> Answered:
+    retry_after = None
+    for name, value in answer.headers:
+        if len(name) == len(_RETRY_AFTER) and name.lower() == _RETRY_AFTER:
+            retry_after = parse_retry_after(value.decode("latin-1"), time.time())
+            break
+    return Answered(answer.status, retry_after, answer.body[:MOST_KEPT_BYTES])

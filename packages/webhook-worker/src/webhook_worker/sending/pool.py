@@ -1,0 +1,113 @@
+"""Sends requests over connections that are kept, few enough, and found without a search."""
+
+import asyncio
+from dataclasses import dataclass
+
+import httpx
+
+from webhook_worker.request import Request
+from webhook_worker.sending.answer import Answer
+from webhook_worker.sending.connection import Connection
+from webhook_worker.sending.deadlines import Deadlines
+from webhook_worker.sending.dialer import Dialer
+from webhook_worker.sending.idle import IdleConnections, Origin
+
+STALE_SECONDS = 1.0
+"""A kept connection that had been closed meanwhile says so within a round trip. One that breaks
+later may have broken under our request, which the receiver has perhaps acted upon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How many connections a process holds, and for how long."""
+
+    most: int = 400
+    """Connections in use at a time; further requests wait for one of them."""
+    most_idle: int = 200
+    idle_seconds: float = 30.0
+    """Shorter than the 60 s and more that most receivers keep an idle connection."""
+
+
+class Pool:
+    """Sends each request over an idle connection to its origin or over a new one.
+
+    One whose kept connection turns out to be stale is sent once more, over a new one. ``patience``
+    is the most, in seconds, that a request waits while all connections are in use.
+    """
+
+    def __init__(self, dialer: Dialer, limits: ConnectionLimits, *, patience: float) -> None:
+        self._dialer = dialer
+        self._limits = limits
+        self._patience = patience
+        self._free = asyncio.Semaphore(limits.most)
+        self._deadlines = Deadlines()
+        self._idle = IdleConnections[Connection](limits.most_idle, limits.idle_seconds)
+
+    async def exchange(self, request: Request, deadline: float) -> Answer:
+        """Send, and return the answer; ``deadline`` is on the loop's clock.
+
+        Of an answer that breaks off behind its head this is said in it. Raises
+        httpx.TransportError where not even the head came.
+        """
+        await self._wait_until_free()
+        try:
+            return await self._exchange(request, deadline)
+        finally:
+            self._free.release()
+
+    async def aclose(self) -> None:
+        """Close the idle connections."""
+        for connection in self._idle.clear():
+            connection.close()
+
+    async def _wait_until_free(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._free.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout(f"all {self._limits.most} connections are in use") from None
+
+    async def _exchange(self, request: Request, deadline: float) -> Answer:
+        url = request.url
+        origin = (url.scheme, url.host, url.port)
+        due = self._deadlines.due_at(deadline)
+        now = _now()
+        kept = self._kept(origin, now)
+        if kept is not None:
+            try:
+                answer = await kept.exchange(request.wire(), due)
+            except httpx.NetworkError:
+                if kept.answer_began or _now() - now > STALE_SECONDS:
+                    raise
+            else:
+                return self._keep(kept, origin, answer)
+        fresh = await self._dial(origin, deadline)
+        return self._keep(fresh, origin, await fresh.exchange(request.wire(), due))
+
+    def _kept(self, origin: Origin, now: float) -> Connection | None:
+        while connection := self._idle.take(origin):
+            if connection.is_open and now - connection.idle_since <= self._limits.idle_seconds:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: Connection, origin: Origin, answer: Answer) -> Answer:
+        if connection.is_open:
+            connection.idle_since = now = _now()
+            for surplus in self._idle.put(origin, connection, now):
+                surplus.close()
+        return answer
+
+    async def _dial(self, origin: Origin, deadline: float) -> Connection:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._dialer.dial(*origin)
+        except TimeoutError:
+            raise httpx.ConnectTimeout("no connection came about in time") from None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,1 @@
+"""Receivers on loopback, and what is sent to them."""
