@@ -1,62 +1,24 @@
-"""A worker is killed, or stopped, in the midst of its work; the receiver keeps the ledger."""
+"""A worker is killed, stopped, or relieved in the midst of its work; the receiver's ledger."""
 
 import asyncio
 import re
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
-from app_worker import DelaySchedule
 from deploy.local.brokers import Cluster
-from kafka_utils import Admin, TopicSpec
 from tests.conftest import ExistingCluster, Tell
 from tests.harness.line_receiver import PROGRAM, LineReceiver
-from tests.harness.worker_process import Worker, running
+from tests.harness.worker_process import running
+from tests.harness.worker_scene import PARTITIONS, Scene, until
 
-PARTITIONS = 2
-IN_FLIGHT = 100
 COMMIT_SECONDS = 1.0
 """What a worker may complete without having committed it."""
 SLACK_SECONDS = 1.0
 """For a commit to be sent and answered on a busy machine."""
-
-
-class Scene:
-    """A topic of numbered records, and what a worker of it is told."""
-
-    def __init__(self, servers: str) -> None:
-        self.servers = servers
-        self.topic = f"killed.{uuid.uuid4().hex[:8]}"
-
-    def environ(self, receiver: LineReceiver) -> dict[str, str]:
-        return {
-            "KAFKA_BOOTSTRAP_SERVERS": self.servers,
-            "KAFKA_GROUP_ID": self.topic,
-            "KAFKA_SESSION_TIMEOUT_MS": "6000",
-            "KAFKA_HEARTBEAT_INTERVAL_MS": "1000",
-            "WORKER_MAX_IN_FLIGHT": str(IN_FLIGHT),
-            "TEST_TOPIC": self.topic,
-            "TEST_PORT": str(receiver.port),
-        }
-
-    async def create(self) -> None:
-        delays = DelaySchedule.parse(self.topic, "1s").topics()
-        names = (self.topic, *delays, f"{self.topic}.dead-letter")
-        async with Admin(tuple(self.servers.split(","))) as admin:
-            await admin.create(
-                [TopicSpec(name=name, partitions=PARTITIONS, replication=3) for name in names]
-            )
-
-    async def produce(self, count: int, start: int = 0) -> None:
-        async with AIOKafkaProducer(bootstrap_servers=self.servers, acks="all") as producer:
-            for number in range(start, start + count):
-                await producer.send(self.topic, b"%d" % number, partition=number % PARTITIONS)
 
 
 @pytest.fixture
@@ -68,13 +30,6 @@ async def scene(cluster: Cluster | ExistingCluster) -> Scene:
 
 def has_answered(receiver: LineReceiver, enough: int) -> bool:
     return len(receiver.answered) >= enough
-
-
-async def until(worker: Worker, reached: Callable[[], bool], seconds: float = 60.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not reached():
-            assert worker.process.poll() is None, worker.messages()
-            await asyncio.sleep(0.02)
 
 
 async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_stuck_head(
@@ -140,3 +95,32 @@ async def test_a_stop_under_load_loses_and_repeats_nothing(
         }
     tell(ledger)
     assert ledger == {"sent": total, "lost": 0, "repeated": 0, "exit codes": [0, 0, 0]}
+
+
+async def test_what_is_revoked_in_the_midst_of_slow_work_is_neither_lost_nor_repeated(
+    scene: Scene, tmp_path: Path, tell: Tell
+) -> None:
+    total = 2_000
+    async with LineReceiver(lambda number: 1.5 if number % 40 == 0 else 0.05) as receiver:
+        await scene.produce(total)
+        environ = scene.environ(receiver)
+        revoked = f'worker_rebalances_total{{event="revoked",group="{scene.topic}"}} 1.0'
+        with running(tmp_path, program=PROGRAM, **environ) as first:
+            await until(first, partial(has_answered, receiver, 300))
+            with running(tmp_path, program=PROGRAM, **environ) as second:
+                await until(second, lambda: revoked in first.get("/metrics")[1])
+                in_work = receiver.in_hand
+                await until(second, partial(has_answered, receiver, 1_500))
+                codes = [(await asyncio.to_thread(second.stop))[0]]
+            await until(first, partial(has_answered, receiver, total))
+            codes.append((await asyncio.to_thread(first.stop))[0])
+        counts = Counter(each.number for each in receiver.deliveries)
+        ledger = {
+            "sent": total,
+            "lost": total - len(receiver.answered),
+            "repeated": counts.total() - len(counts),
+            "exit codes": codes,
+        }
+    tell(ledger | {"in work when some were revoked": in_work})
+    assert in_work > 0
+    assert ledger == {"sent": total, "lost": 0, "repeated": 0, "exit codes": [0, 0]}

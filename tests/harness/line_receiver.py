@@ -9,20 +9,44 @@ from typing import Self
 
 from tests.harness.worker_process import program_of
 
-PROGRAM = program_of(
-    """
-async def handle(record):
+_DELIVER = """
+async def deliver(number):
     reader, writer = await asyncio.open_connection("127.0.0.1", int(os.environ["TEST_PORT"]))
     try:
-        writer.write(record.value + b"\\n")
+        writer.write(b"%d\\n" % number)
         if await reader.readline() != b"ok\\n":
             raise ConnectionError("not answered")
-        return [Done()]
     finally:
         writer.close()
 """
+
+PROGRAM = program_of(
+    _DELIVER
+    + """
+async def handle(record):
+    await deliver(int(record.value))
+    return [Done()]
+"""
 )
-"""A worker that delivers the value of each record, as a line, to the port TEST_PORT."""
+"""A worker that delivers the number in each record, as a line, to the port TEST_PORT."""
+
+AGAIN = 1_000_000
+
+PARKING_PROGRAM = program_of(
+    _DELIVER
+    + """
+async def handle(record):
+    number = int(record.value)
+    await deliver(number + 1_000_000 * record.attempts)
+    return [Done() if record.attempts or number % 4 > 1 else Park("d", 1, "1s", "why_not")]
+"""
+)
+"""The same, but it parks some numbers, and delivers them once more with AGAIN added."""
+
+
+def is_parked(number: int) -> bool:
+    """Whether PARKING_PROGRAM parks it: some in each of any two or three partitions."""
+    return number % 4 <= 1
 
 
 @dataclass
