@@ -32,6 +32,24 @@ async def handle(record):
 )
 
 
+TRACED_PROGRAM = (
+    """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+class Printer(SpanProcessor):
+    def on_end(self, span):
+        group = span.attributes["messaging.consumer.group.name"]
+        print("span", span.name, group, span.attributes.get("error.type"), flush=True)
+
+provider = TracerProvider()
+provider.add_span_processor(Printer())
+trace.set_tracer_provider(provider)
+"""
+    + PROGRAM
+)
+
+
 class Brokers(Protocol):
     """What the tests need to know of a cluster."""
 
@@ -54,9 +72,9 @@ def environ(cluster: Brokers, topic: str) -> dict[str, str]:
     }
 
 
-async def create_topics(environ: dict[str, str]) -> None:
+async def create_topics(environ: dict[str, str], delays: str = "1s") -> None:
     topic = environ["TEST_TOPIC"]
-    names = (topic, *DelaySchedule.parse(topic, "1s").topics(), f"{topic}.dead-letter")
+    names = (topic, *DelaySchedule.parse(topic, delays).topics(), f"{topic}.dead-letter")
     async with Admin(tuple(environ["KAFKA_BOOTSTRAP_SERVERS"].split(","))) as admin:
         await admin.create([TopicSpec(name=name, partitions=2, replication=3) for name in names])
 
@@ -94,7 +112,7 @@ async def test_records_are_handled_parked_and_committed(
 ) -> None:
     await create_topics(environ)
     await send(environ, "a", "park", "b")
-    with running(tmp_path, program=PROGRAM, **environ) as worker:
+    with running(tmp_path, program=TRACED_PROGRAM, **environ) as worker:
         worker.wait_until(lambda: "end park 1" in worker.printed)
         worker.wait_until(worker.ready)
         metrics = worker.get("/metrics")[1]
@@ -104,6 +122,12 @@ async def test_records_are_handled_parked_and_committed(
         "end b 0",
         "end park 0",
         "end park 1",
+    ]
+    assert sorted(line for line in worker.printed if line.startswith("span")) == [
+        f"span process {topic} {topic} None",
+        f"span process {topic} {topic} None",
+        f"span process {topic} {topic} why_not",
+        f"span process {topic}.retry.1s {topic}.retry None",
     ]
     assert re.search(r'worker_build_info\{assignor="cooperative-sticky",', metrics)
     assert 'worker_parked_total{delay="1s"} 1.0' in metrics
@@ -295,8 +319,9 @@ async def test_the_example_in_the_readme_runs(
     readme = (ROOT / "packages" / "app-worker" / "README.md").read_text()
     found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert found is not None
-    program = found[1].replace('"names', f'"{topic}').replace("5s,1m", "1s")
-    await create_topics(environ)
+    # Only the topics' names are others, since tests share the brokers.
+    program = found[1].replace('"names', f'"{topic}')
+    await create_topics(environ, "5s,1m")
     await send(environ, "Ada")
     with running(tmp_path, program=program, **environ) as worker:
         worker.wait_until(lambda: worker.printed == ["hello b'Ada'"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ class _Worker:
             committed=partial(
                 committed_in, config.group_id, partial(kafka.admin, worker.process_index)
             ),
-            handler=handler,
+            handler=_traced(handler, config.group_id),
             parking=parking,
             limits=self._limits,
             settings=ControllerSettings(
@@ -205,6 +206,23 @@ class _Worker:
             read=unpark if parked else fresh,
         )
         return Member(config.group_id, controller, Subscription(topics=topics))
+
+
+def _traced(handler: Handler, group_id: str) -> Handler:
+    """The same, with a span for each call where this program has set up OpenTelemetry.
+
+    Whoever has set it up has loaded it: where it is not loaded it need not even be installed.
+    """
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return handler
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return handler  # A library has loaded it, and nobody wants spans.
+    from app_worker.observability.spans import traced
+
+    _log.info("calls of the handler are traced", extra={"group": group_id})
+    return traced(handler, group_id, provider)
 
 
 async def _take_part(members: Sequence[Member], readiness: Readiness, stop: asyncio.Event) -> None:
