@@ -12,13 +12,14 @@ import httpx
 
 from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.sending.connection import Connection
-from webhook_worker.sending.resolver import Resolver, ResolverBusyError
+from webhook_worker.sending.lookups import ResolverBusyError, SlowNameError
+from webhook_worker.sending.resolver import Resolver
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """From a host, a name or an address, and a port to at least one address, the best first."""
 
 MOST_LOOKUPS = 32
-"""Names that are looked up at a time."""
+"""Names that are looked up at a time, besides those that nobody answers for in time."""
 MOST_REASONS = 4
 
 # Our process or machine has run out of something; no receiver can be blamed.
@@ -113,6 +114,8 @@ def resolving_by(resolver: Resolver) -> Resolve:
             return await resolver.look_up(host)
         except ResolverBusyError as error:
             raise ResolverUnavailableError(str(error)) from error
+        except SlowNameError as error:
+            raise NameNotResolvedError("nobody answers for the name in time") from error
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
                 said = "our resolver gave no answer for the name"

@@ -1,97 +1,94 @@
-"""Resolves names in threads of its own, which nobody waits for."""
+"""Resolves names: one lookup for all who ask at a time, remembered for a short time."""
 
 import asyncio
-import socket
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from webhook_worker.egress import Address
+from webhook_worker.sending.lookups import (
+    SLOW_SECONDS,
+    Answer,
+    Lookups,
+    ResolverBusyError,
+    SlowNameError,
+)
 
-Answer = Sequence[Address] | Exception
-"""An exception is an answer, since nobody may be left to take it as an exception."""
+FOUND_SECONDS = 30.0
+"""How long addresses are remembered. getaddrinfo does not tell how long they may be."""
+FAILED_SECONDS = 5.0
+"""How long it is remembered that there are none."""
+MOST_NAMES = 10_000
+"""Of more, the one whose lookup is the longest ago is forgotten."""
+SLOW_FOR_ONE_YOUNG = 3
+"""Threads for names that are slow, for each of the others."""
 
 
-class ResolverBusyError(Exception):
-    """No thread became free in time, so nothing was asked about the name."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    answer: Answer
+    until: float
+    slow: bool
 
 
 class Resolver:
-    """Asks the system's resolver, which blocks for as long as it likes.
+    """Knows the addresses of names, from memory or by a lookup.
 
-    Neither the event loop's executor nor the end of the process gets to wait for a lookup that
-    hangs: each has a daemon thread of its own, ``most`` of them at a time. All who want a name at
-    the same time share one lookup, so a name that hangs takes one thread; nothing is remembered
-    beyond that. ``patience`` is the most, in seconds, that a lookup waits for a thread.
+    What is remembered gains nobody an address that may not be dialled: that is judged at every
+    connection. A lookup is shared by all who want the name, so an endpoint takes one thread at
+    most; ``most`` and ``patience`` are those of Lookups. ``now`` gives seconds.
     """
 
-    def __init__(self, *, most: int, patience: float) -> None:
-        self._most = most
-        self._patience = patience
-        self._free = asyncio.Semaphore(most)
+    def __init__(
+        self, *, most: int, patience: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lookups = Lookups(most=most, most_slow=SLOW_FOR_ONE_YOUNG * most, patience=patience)
+        self._now = now
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._running: dict[str, asyncio.Task[Answer]] = {}
 
     async def look_up(self, host: str) -> Sequence[Address]:
         """The addresses of a name, the best first; an address is its own.
 
-        Raises ResolverBusyError, and socket.gaierror and UnicodeError as ``getaddrinfo`` does.
+        Raises ResolverBusyError, SlowNameError, and socket.gaierror and UnicodeError as
+        ``getaddrinfo`` does.
         """
         try:
             return [ip_address(host)]
         except ValueError:
             pass  # a name
+        known = self._known.get(host)
+        if known is not None and self._now() < known.until:
+            return _addresses(known.answer)
         lookup = self._running.get(host)
         if lookup is None:
-            lookup = self._running[host] = asyncio.create_task(self._run(host))
+            lookup = self._running[host] = asyncio.create_task(self._run(host, known))
         # Shielded: whoever gives up leaves the lookup to the others.
-        found = await asyncio.shield(lookup)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return _addresses(await asyncio.shield(lookup))
 
-    async def _run(self, host: str) -> Answer:
+    async def _run(self, host: str, known: _Known | None) -> Answer:
+        began = self._now()
         try:
-            return await self._ask_in_thread(host)
-        except ResolverBusyError as error:
+            answer = await self._lookups.ask(host, slow=known is not None and known.slow)
+        except (ResolverBusyError, SlowNameError) as error:
             return error
         finally:
             del self._running[host]
+        self._remember(host, answer, began)
+        return answer
 
-    async def _ask_in_thread(self, host: str) -> Answer:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Answer] = loop.create_future()
-
-        def work() -> None:
-            answer = _ask(host)
-            with suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
-                loop.call_soon_threadsafe(self._end, answered, answer)
-
-        await self._wait_for_thread()
-        try:
-            threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
-        except RuntimeError as error:
-            self._free.release()
-            raise ResolverBusyError("no thread can be started") from error
-        return await answered
-
-    async def _wait_for_thread(self) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._free.acquire()
-        except TimeoutError:
-            said = f"all {self._most} threads of our resolver are busy"
-            raise ResolverBusyError(said) from None
-
-    def _end(self, answered: asyncio.Future[Answer], answer: Answer) -> None:
-        self._free.release()
-        if not answered.done():
-            answered.set_result(answer)
+    def _remember(self, host: str, answer: Answer, began: float) -> None:
+        now = self._now()
+        seconds = FAILED_SECONDS if isinstance(answer, Exception) else FOUND_SECONDS
+        self._known[host] = _Known(answer, now + seconds, now - began >= SLOW_SECONDS)
+        self._known.move_to_end(host)
+        if len(self._known) > MOST_NAMES:
+            self._known.popitem(last=False)
 
 
-def _ask(host: str) -> Answer:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(ip_address(sockaddr[0]) for *_, sockaddr in found))
-    except Exception as error:
-        return error
+def _addresses(answer: Answer) -> Sequence[Address]:
+    if isinstance(answer, Exception):
+        raise answer.with_traceback(None)  # or it would collect those of all who were told
+    return answer
