@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -242,6 +243,18 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trust
     assert came_back == Failed(
         "tls", "the certificate is refused: unable to get local issuer certificate"
     )
+    assert not hosts
+
+
+async def test_a_certificate_that_has_expired_is_refused(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    authority.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(context)
+    async with server(context) as (port, hosts):
+        came_back = await attempt(f"https://127.0.0.1:{port}/", tls=trusting)
+    assert came_back == Failed("tls", "the certificate is refused: certificate has expired")
     assert not hosts
 
 

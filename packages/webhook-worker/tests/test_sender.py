@@ -97,11 +97,15 @@ async def test_every_status_is_an_answer(status: int) -> None:
     assert came_back == Answered(status)
 
 
-async def test_a_redirect_is_not_followed() -> None:
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308])
+@pytest.mark.parametrize(
+    "header", ["Location: http://127.0.0.1:{port}/", "Refresh: 0; url=http://127.0.0.1:{port}/"]
+)
+async def test_a_redirect_is_not_followed(status: int, header: str) -> None:
     async with receiver(answering(plain("200 OK"))) as elsewhere:
-        location = f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
-        came_back = await attempt_at(answering(plain("307 Over There", headers=location)))
-    assert came_back == Answered(307)
+        headers = header.format(port=elsewhere.port) + "\r\n"
+        came_back = await attempt_at(answering(plain(f"{status} Over There", headers=headers)))
+    assert came_back == Answered(status)
     assert elsewhere.connections == 0
 
 

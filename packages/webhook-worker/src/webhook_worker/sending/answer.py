@@ -34,14 +34,16 @@ class Answer:
 class AnswerReader:
     """Reads one answer after another, each between ``begin`` and ``is_complete``.
 
-    llhttp does the parsing, in its strict mode. Decided here is what it leaves to its caller: the
-    bounds, what ends an answer besides its framing, and whether another may follow.
+    llhttp does the parsing, in its strict mode but for lines that end with LF alone: RFC 9112 lets
+    a reader take them, and simple receivers send them. Decided here is what it leaves to its
+    caller: the bounds, what ends an answer besides its framing, and whether another may follow.
     """
 
     __slots__ = ("_left", "_parser", "body", "headers", "is_complete", "may_be_followed", "status")
 
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
         self.begin()
 
     def begin(self) -> None:
