@@ -6,13 +6,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from deploy.demo.pods import Pod, PodError, free_port_ranges
+from app_worker import KafkaSettings, WorkerSettings
+from app_worker.controller import LEAVE_SECONDS
+from deploy.demo.pods import GRACE_SECONDS, Pod, PodError, free_port_ranges
 from deploy.local.guard import Guard, living
+from webhook_worker.settings import WebhookSettings
+
+ROOT = Path(__file__).parents[2]
 
 WORKER = """#!{python}
 import os, pathlib, signal, sys, time
@@ -49,6 +55,24 @@ def pod(tmp_path: Path, guard: Guard) -> Pod:
         processes=3,
         environment={"PATH": f"{bin_directory}:{Path(sys.executable).parent}:{os.defpath}"},
     )
+
+
+def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> None:
+    supervised = ConfigParser(interpolation=None)
+    supervised.read(ROOT / "deploy" / "image" / "supervisord.conf")
+    worker = WorkerSettings()
+    chain = {
+        "an attempt": WebhookSettings.model_fields["attempt_timeout_seconds"].default,
+        "a call of the handler": worker.handler_timeout_seconds,
+        "a drain": worker.drain_timeout_seconds,
+        "a drain and the leave": worker.drain_timeout_seconds + LEAVE_SECONDS,
+        "the stop of a worker": supervised.getfloat("program:worker", "stopwaitsecs"),
+        "the stop of a pod": GRACE_SECONDS,
+    }
+    assert all(inner < outer for inner, outer in pairwise(chain.values())), chain
+    # A rebalance does not put out a member that drains.
+    rebalance_ms = KafkaSettings.model_fields["rebalance_timeout_ms"].default
+    assert worker.drain_timeout_seconds * 1000 < rebalance_ms
 
 
 async def until(fulfilled: Callable[[], bool]) -> None:

@@ -76,6 +76,31 @@ async def test_a_handler_that_raises_is_logged_with_places_and_no_values(
     assert bench.count("handler_errors_total", error="KeyError") == 1
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), ExceptionGroup("both", [KeyError("secret")])])
+async def test_a_handler_that_would_end_the_process_costs_its_record_alone(
+    error: BaseException,
+) -> None:
+    bench = Bench()
+
+    def fail(record: Record) -> list[Done]:
+        if record.offset:
+            return [Done()]
+        raise error
+
+    bench.handler.outcomes = fail
+    async with bench.running() as run:
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0, 1)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3)
+        assert not run.done()
+        assert bench.consumer.group[A] == 2
+    ((topic, headers),) = bench.producer.stored
+    assert topic == "t.retry.5s"
+    assert b"secret" not in (headers["worker-detail"] or b"")
+    assert bench.count("handler_errors_total", error=type(error).__name__) == 1
+
+
 async def test_a_handler_that_hangs_is_bounded_by_its_time() -> None:
     bench = Bench(handler_timeout_seconds=3.0)
     bench.handler.hold(0, 0)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from scripted.bench import A, Bench
+from scripted.bench import A, B, Bench
 from scripted.handler import ScriptedHandler
 
+from app_worker.debug_state import PAUSES
 from app_worker.handler import DeadLetter, Outcome, Park
+from app_worker.lanes import LANE_SPAN_RECORDS
 from app_worker.record import Record
 
 pytestmark = pytest.mark.looptime
@@ -172,3 +174,24 @@ async def test_the_state_says_what_each_lane_has_and_waits_for() -> None:
             "waits_for": None,
         }
         bench.handler.let_go(0, 1)
+
+
+async def test_a_partition_whose_oldest_record_holds_everything_up_is_shown_as_paused() -> None:
+    bench = Bench(handler_timeout_seconds=600.0)
+    bench.handler.hold(0, 0)
+    bench.consumer.group |= {A: 0, B: 0}
+    bench.consumer.append(A, *range(LANE_SPAN_RECORDS + 1_000))
+
+    def paused() -> float:
+        return bench.count("paused_partitions", group="group", reason="span")
+
+    async with bench.running():
+        await bench.consumer.assign(A, B)
+        await asyncio.sleep(60)
+        assert paused() == 1
+        state: Any = bench.controller.state()
+        assert next(lane["waits_for"] for lane in state["lanes"]) == PAUSES["span"]
+        bench.handler.let_go(0, 0)
+        await asyncio.sleep(60)
+        assert paused() == 0
+        assert bench.consumer.group[A] == LANE_SPAN_RECORDS + 1_000

@@ -3,6 +3,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, cast
@@ -171,6 +173,50 @@ async def test_a_handler_that_cannot_start_gives_code_1(
     worker = WorkerSettings(metrics_port=0)
     assert await run_worker(PLAN, kafka, worker, BrokenGreeter(), CollectorRegistry()) == 1
     assert caplog.records[-1].getMessage() == "crashed"
+
+
+BLOCKED = """
+import asyncio, sys, time
+from contextlib import asynccontextmanager
+from app_worker import DelaySchedule, WorkerPlan, run_program
+
+def blocks_the_loop():
+    time.sleep(60)
+
+@asynccontextmanager
+async def handler():
+    print("entered", flush=True)
+    await asyncio.sleep(0.5)
+    blocks_the_loop()
+    yield
+
+plan = WorkerPlan(
+    topic="names",
+    schedule=DelaySchedule.parse("names", "1s"),
+    dead_letter_topic="dead",
+    needed_topics=("names",),
+    create_command="create-them",
+)
+sys.exit(run_program(plan, handler()))
+"""
+
+
+def test_a_worker_shows_its_tasks_when_asked_and_ends_when_its_loop_is_blocked() -> None:
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "WORKER_METRICS_PORT": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-c", BLOCKED],
+        env=os.environ | environ | {"WORKER_WATCHDOG_SECONDS": "5"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "entered\n"
+        process.send_signal(signal.SIGUSR2)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "tasks that wait at one place" in errors
+    assert "in blocks_the_loop" in errors.split("the event loop hangs")[1]
 
 
 async def test_what_asyncio_reports_is_logged_without_the_values_that_it_would_print(

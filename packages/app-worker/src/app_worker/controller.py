@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from aiokafka.errors import KafkaError
 from app_worker.admission import Admission, Source
 from app_worker.budget import drain_margin
 from app_worker.commits import Commits
-from app_worker.debug_state import lane_state
+from app_worker.debug_state import PAUSES, lane_state, pause_of
 from app_worker.draining import Draining, in_work, still
 from app_worker.execution import Execution
 from app_worker.fetching import Fetching
@@ -308,10 +309,16 @@ class Controller:
             }
             _log.warning("one record keeps its partition from being committed", extra=detail)
 
+    def _count_pauses(self) -> None:
+        pauses = Counter(map(pause_of, self._lanes))
+        for reason in PAUSES:
+            self._metrics.paused_partitions.labels(self._name, reason).set(pauses[reason])
+
     async def _observe(self) -> None:
         while True:
             await asyncio.sleep(OBSERVE_SECONDS)
             self._look_for_stuck_heads()
+            self._count_pauses()
             owned = self._consumer.assignment()
             for lane in self._lanes:
                 here = lane.partition

@@ -2,10 +2,19 @@
 
 from app_worker.lanes import LANE_SPAN_RECORDS, Lane
 
+PAUSES = {
+    "given_up": "being given up",
+    "place": "its place in the log",
+    "first_records": "its first records",
+    "span": "its oldest record: so many are complete behind it that nothing more is fetched",
+    "map": "its oldest record: the map of what is complete behind it is full",
+}
+"""What a lane may wait for, so that nothing more of it is fetched or begun: a code, and a text."""
+
 
 def lane_state(lane: Lane, now: float) -> dict[str, object]:
     """Return a lane's state as plain values; ``now`` is on the loop's clock, in seconds."""
-    tracker, oldest = lane.tracker, lane.oldest
+    tracker, oldest, pause = lane.tracker, lane.oldest, pause_of(lane)
     return {
         "topic": lane.partition.topic,
         "partition": lane.partition.partition,
@@ -19,20 +28,21 @@ def lane_state(lane: Lane, now: float) -> dict[str, object]:
         "buffered_bytes": lane.buffered_bytes,
         "complete_out_of_order": tracker.span - tracker.open_count,
         "oldest_open_seconds": None if oldest is None else round(now - oldest.since, 3),
-        "waits_for": _waits_for(lane),
+        "waits_for": None if pause is None else PAUSES[pause],
     }
 
 
-def _waits_for(lane: Lane) -> str | None:
+def pause_of(lane: Lane) -> str | None:
+    """Return the code of what a lane waits for; None if it goes on."""
     if lane.stopped:
-        return "being given up"
+        return "given_up"
     if lane.positioning:
-        return "its place in the log"
+        return "place"
     if not lane.recalled:
-        return "its first records"
+        return "first_records"
     if lane.tracker.span >= LANE_SPAN_RECORDS:
-        return "its oldest record: so many are complete behind it that nothing more is fetched"
+        return "span"
     head = lane.head()
     if head is not None and not lane.admits(head.record.offset):
-        return "its oldest record: the map of what is complete behind it is full"
+        return "map"
     return None

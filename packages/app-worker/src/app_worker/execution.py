@@ -18,6 +18,11 @@ Place = tuple[str, int, int]
 _log = logging.getLogger(__name__)
 
 
+ANYTHING = (Exception, SystemExit)
+"""What a handler may raise and no more than its record suffers. A library's ``sys.exit`` would end
+one process after the other, each time that the record is delivered again."""
+
+
 class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a value for the log
     """The handler returned what is no sequence of outcomes, or an outcome that cannot be stored."""
 
@@ -80,7 +85,7 @@ class Execution:
             if task is None or task.cancelling():
                 raise
             return [self._after_error(record, "CancelledError", "")]
-        except Exception as error:
+        except ANYTHING as error:
             if self._gives_up is not None and attempt is not None and attempt.aside:
                 return self._set_aside(self._gives_up, record)
             return [self._after_failure(record, error, timeout=time_limit.expired())]
@@ -93,10 +98,10 @@ class Execution:
     def _set_aside(self, handler: SetsAside, record: Record) -> Sequence[Outcome]:
         try:
             return self._checked(handler.set_aside(record))
-        except Exception as error:
+        except ANYTHING as error:
             return [self._after_failure(record, error, timeout=False)]
 
-    def _after_failure(self, record: Record, error: Exception, *, timeout: bool) -> Outcome:
+    def _after_failure(self, record: Record, error: BaseException, *, timeout: bool) -> Outcome:
         name = "timeout" if timeout else type(error).__name__
         where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
         return self._after_error(record, name, where)

@@ -66,6 +66,7 @@ class ScriptedConsumer:
         self.happened: list[tuple[str, float]] = []
         """What became of the membership, and when."""
         self.closed = False
+        self._committing = False
         self._silent: set[TopicPartition] = set()
         """Assigned, but nothing of these is handed over (yet or any more)."""
         self._changed = asyncio.Event()
@@ -229,9 +230,14 @@ class ScriptedConsumer:
             if partition not in self.positions:
                 raise IllegalStateError(f"Partition {partition} is not assigned")
         self.asked_to_commit = offsets
-        await asyncio.sleep(0.005)
-        if self.refuse_commit:
-            await self.refuse_commit()
+        assert not self._committing, "one commit at a time"
+        self._committing = True
+        try:
+            await asyncio.sleep(0.005)
+            if self.refuse_commit:
+                await self.refuse_commit()
+        finally:
+            self._committing = False
         committed = {partition: offset for partition, (offset, _) in offsets.items()}
         self.commits.append(committed)
         self.group.update(committed)

@@ -75,6 +75,15 @@ STUCK_HEADS = Metric(
     help="Partitions in which almost everything that was started is complete, and one record keeps "
     "it from being committed.",
 )
+PAUSED_PARTITIONS = Metric(
+    name="worker_paused_partitions",
+    kind=Gauge,
+    unit="partitions",
+    labels=("group", "reason"),
+    help="Partitions of which nothing more is fetched or begun: `given_up` (they go to another "
+    "member), `place` (where to read on is being found out), `first_records` (nothing was fetched "
+    "yet), `span` or `map` (too much is complete behind their oldest record).",
+)
 HANDLER_SECONDS = Metric(
     name="worker_handler_seconds",
     kind=Histogram,
@@ -263,6 +272,7 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     IN_FLIGHT_BYTES,
     OLDEST_OPEN_RECORD_AGE,
     STUCK_HEADS,
+    PAUSED_PARTITIONS,
     HANDLER_SECONDS,
     OUTCOMES,
     PARKED,
@@ -304,6 +314,7 @@ class WorkerMetrics:
         self.in_flight_bytes = IN_FLIGHT_BYTES.bind(registry)
         self.oldest_open_record_age = OLDEST_OPEN_RECORD_AGE.bind(registry)
         self.stuck_heads = STUCK_HEADS.bind(registry)
+        self.paused_partitions = PAUSED_PARTITIONS.bind(registry)
         self.handler_seconds = HANDLER_SECONDS.bind(registry)
         self.outcomes = OUTCOMES.bind(registry)
         self.parked = PARKED.bind(registry)
