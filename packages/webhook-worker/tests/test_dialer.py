@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 import trustme
@@ -19,7 +20,8 @@ from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.sending import dialer as dialer_module
 from webhook_worker.sending.dialer import Resolve
 from webhook_worker.sending.pool import ConnectionLimits
-from webhook_worker.sending.sender import Sender, tls_context
+from webhook_worker.sending.sender import Sender
+from webhook_worker.tls import tls_context
 
 OPEN = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 ONLY_ONE = EgressPolicy(allow=(ip_network("127.0.0.1/32"),))
@@ -244,6 +246,17 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trust
         "tls", "the certificate is refused: unable to get local issuer certificate"
     )
     assert not hosts
+
+
+async def test_authorities_from_a_file_are_trusted_on_top_of_the_systems(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    file = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(str(file))
+    context = tls_context(file)
+    async with server(serving(authority, "127.0.0.1")) as (port, _):
+        assert await attempt(f"https://127.0.0.1:{port}/", tls=context) == Answered(200)
+    assert len(context.get_ca_certs()) == len(tls_context().get_ca_certs()) + 1
 
 
 async def test_a_certificate_that_has_expired_is_refused(

@@ -119,6 +119,22 @@ def test_an_ipv4_network_in_an_ipv6_form_is_refused_with_its_plain_form() -> Non
     assert "(write ::ffff:10.0.0.0/104 as 10.0.0.0/8: it is judged as that)" in problem
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "No such file or directory"), ("nothing\n", "no certificate or crl found")],
+)
+def test_a_file_without_authorities_is_refused_with_the_reason(
+    tmp_path: Path, content: str | None, reason: str
+) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    (problem,) = refused(WEBHOOK_TLS_CAFILE=str(file))
+    assert problem == (
+        f"WEBHOOK_TLS_CAFILE is {str(file)!r}, but must be a file of PEM certificates ({reason})."
+    )
+
+
 def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:
     (problem,) = refused(WEBHOOK_TOPIC="x" * 240)
     assert "at most 239 characters, so that .retry.30m can follow" in problem

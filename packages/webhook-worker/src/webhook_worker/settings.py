@@ -1,6 +1,7 @@
 """The settings of webhooks, read from the environment: ``WEBHOOK_*``."""
 
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -17,6 +18,7 @@ from app_worker.errors import EnvironmentProblems
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
 from webhook_worker.egress import EgressPolicy, plain_network
+from webhook_worker.tls import tls_context
 from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
@@ -42,6 +44,12 @@ def _path_of(value: object) -> object:
     if "\0" in path:
         raise ValueError("no path can hold a NUL, %00")
     return path
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return error.strerror or str(error)
 
 
 def _topic(name: str) -> str:
@@ -138,6 +146,10 @@ class WebhookSettings(Settings):
         description="What becomes of an event whose customer has no endpoint at all; "
         "either way it is counted.",
     )
+    tls_cafile: Path | None = Field(
+        None,
+        description="Certificate authorities, in PEM, to trust besides those of the system.",
+    )
     egress_ports: Annotated[
         CommaList,
         AfterValidator(_ports),
@@ -175,7 +187,16 @@ class WebhookSettings(Settings):
         )
 
     def mistakes(self) -> Iterable[str]:
-        """Names of topics that do not fit together."""
+        """A file without certificates, and names of topics that do not fit together."""
+        if self.tls_cafile is not None:
+            try:
+                tls_context(self.tls_cafile)
+            except OSError as error:
+                yield sentence(
+                    "WEBHOOK_TLS_CAFILE",
+                    repr(str(self.tls_cafile)),
+                    f"a file of PEM certificates ({_reason(error)})",
+                )
         longest = max(self.schedule.topics(), key=len)
         if len(longest) > LONGEST_TOPIC_NAME:
             room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)

@@ -24,6 +24,7 @@ from webhook_worker.plan import plan_of
 from webhook_worker.sending.pool import ConnectionLimits
 from webhook_worker.sending.sender import Sender
 from webhook_worker.settings import AllSettings, strangers
+from webhook_worker.tls import tls_context
 
 SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)
 """Exceptions whose text may be logged: none of them holds a record, a secret or a URL."""
@@ -63,7 +64,12 @@ async def webhook_handler(
     most = settings.worker.max_in_flight * CONNECTIONS_PER_RECORD
     limits = ConnectionLimits(most=most, most_idle=most // 2)
     async with (
-        Sender(webhook.egress_policy, limits, webhook.attempt_timeout_seconds) as sender,
+        Sender(
+            webhook.egress_policy,
+            limits,
+            webhook.attempt_timeout_seconds,
+            tls=tls_context(webhook.tls_cafile),
+        ) as sender,
         asyncio.TaskGroup() as background,
     ):
         watch = background.create_task(directory.watch(report.changed))

@@ -24,6 +24,7 @@ from webhook_worker.sending.dialer import (
 )
 from webhook_worker.sending.pool import ConnectionLimits, Pool
 from webhook_worker.sending.transport import HttpxExchange
+from webhook_worker.tls import tls_context
 
 MOST_KEPT_BYTES = 1024
 """How much of an answer's body an ``Answered`` holds."""
@@ -57,10 +58,6 @@ class Sender:
     ``attempt_timeout``, in seconds, covers everything: a free connection, the name's resolution,
     connect, TLS, the request, the answer's head and its body up to a limit. Redirects are not
     followed, cookies are not kept, and proxies of the environment are not used.
-
-    Certificates are checked against the system's authorities: those are what the operator of the
-    machine maintains, and an internal authority or a withdrawn one is then known here as everywhere
-    else, while a list inside a Python package is as old as the lock file.
     """
 
     def __init__(
@@ -124,13 +121,6 @@ class Sender:
         if kind == "timeout":
             return Failed(kind, f"{missing} within {self._attempt_timeout:g} s")
         return Failed(kind, str(error) or type(error).__name__, ours)
-
-
-def tls_context() -> ssl.SSLContext:
-    """TLS 1.2 or newer, HTTP/1.1, certificates and names checked by the system's authorities."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _answered(answer: Answer) -> Answered:
