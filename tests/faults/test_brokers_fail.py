@@ -17,6 +17,8 @@ from tests.harness.line_receiver import PARKING_PROGRAM, is_parked
 from tests.harness.worker_process import Worker, running
 from tests.harness.worker_scene import PARTITIONS, Scene, fault, until
 
+pytestmark = pytest.mark.timeout(300)  # Brokers that start again on a busy machine take long.
+
 
 @pytest.fixture(scope="module")
 def mortal_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -31,6 +33,14 @@ def metric(worker: Worker, name: str) -> float:
         rf"^worker_{name}(?:{{.*}})? (\S+)$", worker.get("/metrics")[1], re.MULTILINE
     )
     return sum(map(float, found))
+
+
+async def restart(cluster: Cluster, scene: Scene, number: int) -> None:
+    """Return when it has caught up: only then may another one die."""
+    await asyncio.to_thread(cluster.start_broker, number)
+    async with scene.admin() as admin, asyncio.timeout(120):
+        while (await admin.describe_topics()).under_replicated:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def complete_by_its_commits(scene: Scene) -> set[int]:
@@ -77,8 +87,7 @@ async def test_while_too_few_replicas_take_what_is_parked_nothing_is_committed_o
                     complete = await complete_by_its_commits(scene)
             assert complete == finished
             assert metric(worker, "in_flight") == len(waiting)
-            await asyncio.to_thread(mortal_cluster.start_broker, gone)
-            await made.all_answered(worker)
+            await asyncio.gather(restart(mortal_cluster, scene, gone), made.all_answered(worker))
             code, _ = await asyncio.to_thread(worker.stop)
         ledger = made.ledger()
     tell(ledger | {"open while too few replicas were in sync": len(waiting)})
@@ -91,7 +100,8 @@ async def test_a_coordinator_that_dies_at_any_step_costs_no_record(
 ) -> None:
     async with fault(mortal_cluster.bootstrap_servers, parks=True) as made:
         scene, receiver = made.scene, made.receiver
-        environ = scene.environ(receiver)
+        # Who is frozen has to stay a member until the other one has joined.
+        environ = scene.environ(receiver) | {"KAFKA_SESSION_TIMEOUT_MS": "30000"}
 
         async def coordinator(state: str) -> int:
             async with scene.admin() as admin, asyncio.timeout(30):
@@ -100,9 +110,6 @@ async def test_a_coordinator_that_dies_at_any_step_costs_no_record(
                     await asyncio.sleep(0.05)
                     group = await admin.describe_group(scene.topic)
             return group.coordinator.node_id
-
-        async def restart(number: int) -> None:
-            await asyncio.to_thread(mortal_cluster.start_broker, number)
 
         with running(tmp_path, program=PARKING_PROGRAM, **environ) as first:
             await made.send(300)
@@ -113,9 +120,9 @@ async def test_a_coordinator_that_dies_at_any_step_costs_no_record(
                 gone = await coordinator("PreparingRebalance")
                 mortal_cluster.kill(gone)
                 first.process.send_signal(signal.SIGCONT)
-                await restart(gone)
-                await coordinator("Stable")
-                await made.all_answered(second)
+                await asyncio.gather(
+                    restart(mortal_cluster, scene, gone), made.all_answered(second)
+                )
                 joining = made.ledger()
 
                 # What both fetch, park and commit comes from and goes to each broker. This one is
@@ -128,8 +135,9 @@ async def test_a_coordinator_that_dies_at_any_step_costs_no_record(
                 parking = metric(first, "in_flight") + metric(second, "in_flight")
                 mortal_cluster.kill(gone)
                 await made.send(60)
-                await restart(gone)
-                await made.all_answered(second)
+                await asyncio.gather(
+                    restart(mortal_cluster, scene, gone), made.all_answered(second)
+                )
                 codes = [(await asyncio.to_thread(each.stop))[0] for each in (first, second)]
         ledger = made.ledger()
     tell({"died while one joined": joining, "died in the midst of work": ledger, "open": parking})
