@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import logging
+import resource
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -21,7 +23,7 @@ from webhook_worker.endpoint_report import EndpointReport
 from webhook_worker.errors import WebhookError
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.plan import plan_of
-from webhook_worker.sending.pool import ConnectionLimits
+from webhook_worker.sending.pool import limits_within
 from webhook_worker.sending.sender import Sender
 from webhook_worker.settings import AllSettings, strangers
 from webhook_worker.tls import tls_context
@@ -62,7 +64,7 @@ async def webhook_handler(
     report = EndpointReport(str(webhook.endpoints), metrics)
     report.loaded(directory.snapshot)
     most = settings.worker.max_in_flight * CONNECTIONS_PER_RECORD
-    limits = ConnectionLimits(most=most, most_idle=most // 2)
+    limits = limits_within(_open_files(), most)
     async with (
         Sender(
             webhook.egress_policy,
@@ -82,3 +84,8 @@ async def webhook_handler(
             unknown_customer=webhook.unknown_customer,
         )
         watch.cancel()
+
+
+def _open_files() -> int:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed

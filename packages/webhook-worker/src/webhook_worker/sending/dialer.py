@@ -12,6 +12,7 @@ import httpx
 
 from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.sending.connection import Connection
+from webhook_worker.sending.handshake import shake_hands
 from webhook_worker.sending.lookups import ResolverBusyError, SlowNameError
 from webhook_worker.sending.resolver import Resolver
 
@@ -76,16 +77,13 @@ class Dialer:
         if blocked is not None:
             raise EgressBlockedError(str(blocked))
         sock = await self._connect(host, port)
-        loop = asyncio.get_running_loop()
         if scheme != "https":
+            loop = asyncio.get_running_loop()
             return (await loop.create_connection(Connection, sock=sock))[1]
         try:
-            _, connection = await loop.create_connection(
-                Connection, sock=sock, ssl=self._tls, server_hostname=host
-            )
+            return await shake_hands(sock, self._tls, host)
         except OSError as error:
             raise TlsError(_tls_text(error)) from error
-        return connection
 
     async def _connect(self, host: str, port: int) -> socket.socket:
         addresses = self._allowed(await self._resolve(host, port))

@@ -16,6 +16,9 @@ STALE_SECONDS = 1.0
 """A kept connection that had been closed meanwhile says so within a round trip. One that breaks
 later may have broken under our request, which the receiver has perhaps acted upon."""
 
+MOST_IDLE = 1000
+"""An idle connection costs 10 KB, with TLS 65 KB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
@@ -26,6 +29,17 @@ class ConnectionLimits:
     most_idle: int = 200
     idle_seconds: float = 30.0
     """Shorter than the 60 s and more that most receivers keep an idle connection."""
+
+
+def limits_within(open_files: int, most: int) -> ConnectionLimits:
+    """Limits that leave a quarter of the files that the process may open to everything else.
+
+    Idle ones are at most MOST_IDLE: of more receivers than that in half a minute, some are
+    connected to anew.
+    """
+    room = open_files * 3 // 4
+    in_use = max(1, min(most, room * 2 // 3))
+    return ConnectionLimits(most=in_use, most_idle=max(1, min(MOST_IDLE, room - in_use)))
 
 
 class Pool:
