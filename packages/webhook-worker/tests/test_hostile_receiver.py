@@ -20,7 +20,7 @@ from receivers.scripted import (
 )
 
 from webhook_worker.attempt import Answered, Attempt, Failed
-from webhook_worker.sending.pool import ConnectionLimits
+from webhook_worker.sending.pool import ConnectionLimits, Pool
 from webhook_worker.sending.sender import Sender
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
@@ -138,6 +138,17 @@ async def test_a_connection_closes_the_socket_of_a_receiver_that_never_does() ->
     async with receiver(script) as target, sender(SHORT) as ours:
         assert await ours.attempt(request_to(target)) == Failed("timeout", "no answer within 0.3 s")
         await asyncio.wait_for(gone.wait(), 10)
+
+
+async def test_an_idle_connection_holds_nothing_of_the_answer() -> None:
+    raw = plain("200 OK", b"x" * 10_000, "Filler: " + "y" * 30_000 + "\r\n")
+    async with receiver(answering(raw)) as target, sender() as ours:
+        await ours.attempt(request_to(target))
+        assert isinstance(ours._exchanges, Pool)
+        (kept,) = ours._exchanges._idle.clear()
+        assert not kept._reader.body
+        assert not kept._reader.headers
+        kept.close()
 
 
 SCRIPTS: dict[str, bytes] = {

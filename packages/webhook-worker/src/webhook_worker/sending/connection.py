@@ -43,7 +43,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None or not self.is_open:
             raise httpx.WriteError("the connection was closed before the request was sent")
         self.answer_began = False
-        self._reader.begin()
         self._waiter = self._loop.create_future()
         due.add(self)
         if not self._transport.is_reading():
@@ -59,7 +58,9 @@ class Connection(asyncio.BufferedProtocol):
             self._waiter = None
         if error is not None and not self._reader.status:
             raise error
-        return self._reader.answer(error)
+        answer = self._reader.answer(error)
+        self._reader.begin()  # an idle connection holds nothing of what came
+        return answer
 
     def expire(self) -> None:
         """The time for the answer is over."""

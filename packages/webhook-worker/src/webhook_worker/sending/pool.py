@@ -1,6 +1,7 @@
 """Sends requests over connections that are kept, few enough, and found without a search."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import httpx
@@ -87,19 +88,24 @@ class Pool:
     async def _exchange(self, request: Request, deadline: float) -> Answer:
         url = request.url
         origin = (url.scheme, url.host, url.port)
-        due = self._deadlines.due_at(deadline)
         now = _now()
         kept = self._kept(origin, now)
         if kept is not None:
             try:
-                answer = await kept.exchange(request.wire(), due)
+                answer = await self._send(kept, request, deadline)
             except httpx.NetworkError:
                 if kept.answer_began or _now() - now > STALE_SECONDS:
                     raise
             else:
                 return self._keep(kept, origin, answer)
         fresh = await self._dial(origin, deadline)
-        return self._keep(fresh, origin, await fresh.exchange(request.wire(), due))
+        return self._keep(fresh, origin, await self._send(fresh, request, deadline))
+
+    def _send(
+        self, connection: Connection, request: Request, deadline: float
+    ) -> Coroutine[None, None, Answer]:
+        # Not before now: those that are due then may have been told while it was dialled.
+        return connection.exchange(request.wire(), self._deadlines.due_at(deadline))
 
     def _kept(self, origin: Origin, now: float) -> Connection | None:
         while connection := self._idle.take(origin):

@@ -83,6 +83,8 @@ class Sender:
             self._exchanges = HttpxExchange(transport, policy, patience=share)
 
     async def __aenter__(self) -> Self:
+        if isinstance(self._exchanges, HttpxExchange):
+            await self._exchanges.open()
         return self
 
     async def __aexit__(

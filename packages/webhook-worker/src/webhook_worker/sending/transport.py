@@ -49,9 +49,13 @@ class HttpxExchange:
         answer.body, answer.cut_short = bytes(body), cut_short
         return answer
 
+    async def open(self) -> None:
+        """Enter the transport."""
+        await self._transport.__aenter__()
+
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
+        """Leave the transport."""
+        await self._transport.__aexit__()
 
     def _of_httpx(self, request: Request) -> httpx.Request:
         return httpx.Request(
