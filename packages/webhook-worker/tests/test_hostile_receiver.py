@@ -1,6 +1,7 @@
 """Receivers that mean harm, or are broken: what becomes of an attempt, also beside httpx's own."""
 
 import asyncio
+import gc
 import gzip
 from collections.abc import AsyncIterator
 
@@ -20,6 +21,7 @@ from receivers.scripted import (
 )
 
 from webhook_worker.attempt import Answered, Attempt, Failed
+from webhook_worker.sending.answer import AnswerReader
 from webhook_worker.sending.pool import ConnectionLimits, Pool
 from webhook_worker.sending.sender import Sender
 
@@ -149,6 +151,23 @@ async def test_an_idle_connection_holds_nothing_of_the_answer() -> None:
         assert not kept._reader.body
         assert not kept._reader.headers
         kept.close()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"nothing", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+async def test_a_failure_leaves_nothing_behind_that_only_gc_would_free(raw: bytes) -> None:
+    async with receiver(answering_then_closing(raw)) as target, sender() as ours:
+        gc.collect()
+        gc.disable()
+        try:
+            request = request_to(target)
+            assert isinstance(await ours.attempt(request), Failed)
+            await asyncio.sleep(0.01)
+            assert not any(isinstance(each, AnswerReader) for each in gc.get_objects())
+            assert gc.get_referrers(request) == []
+        finally:
+            gc.enable()
 
 
 SCRIPTS: dict[str, bytes] = {

@@ -57,34 +57,39 @@ class AnswerReader:
         """Whether the connection can serve another request once the answer is complete."""
         self._left = MOST_ANSWER_BYTES
 
-    def feed(self, data: memoryview) -> None:
-        """Read on. Raises httpx.RemoteProtocolError."""
+    def feed(self, data: memoryview) -> httpx.RemoteProtocolError | None:
+        """Read on; return what is wrong, if anything is.
+
+        Raised, it would hold frames that hold it, and all of that would wait for gc.
+        """
         if len(data) > self._left:
             data = data[: self._left]
         self._left -= len(data)
         try:
             self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
+        except (HttpParserError, HttpParserUpgrade):
             self.may_be_followed = False
             if not self.is_complete:
-                raise httpx.RemoteProtocolError("the answer is not HTTP/1.1") from error
+                return httpx.RemoteProtocolError("the answer is not HTTP/1.1")
         if not self._left and not self.is_complete:
-            self._end_at_the_bound()
+            if not self.status:
+                said = f"the answer's head has no end within {MOST_ANSWER_BYTES} bytes"
+                return httpx.RemoteProtocolError(said)
+            self.is_complete = True
+        return None
 
     def end(self) -> None:
         """No more bytes will come; this is the end of a body that nothing else delimits."""
         if self.status and not _has_framing(self.headers):
             self.is_complete = True
 
+    def release(self) -> None:
+        """Nothing is fed any more. Parser and reader hold each other: memory would wait for gc."""
+        del self._parser
+
     def answer(self, cut_short: httpx.TransportError | None = None) -> Answer:
         """What has come. It has a status, so the head has to be there."""
         return Answer(self.status, self.headers, bytes(self.body), cut_short)
-
-    def _end_at_the_bound(self) -> None:
-        if not self.status:
-            said = f"the answer's head has no end within {MOST_ANSWER_BYTES} bytes"
-            raise httpx.RemoteProtocolError(said)
-        self.is_complete = True
 
     # What the parser calls.
 

@@ -57,7 +57,10 @@ class Connection(asyncio.BufferedProtocol):
             due.discard(self)
             self._waiter = None
         if error is not None and not self._reader.status:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame, and with it the request
         answer = self._reader.answer(error)
         self._reader.begin()  # an idle connection holds nothing of what came
         return answer
@@ -92,12 +95,10 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
             return
         self.answer_began = True
-        try:
-            self._reader.feed(_RECEIVED[:nbytes])
-        except httpx.RemoteProtocolError as error:
+        error = self._reader.feed(_RECEIVED[:nbytes])
+        if error is not None:
             self._end(error)
-            return
-        if self._reader.is_complete:
+        elif self._reader.is_complete:
             waiter.set_result(None)
             if not self._may_go_on():
                 self.close()
@@ -111,6 +112,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nothing goes or comes any more."""
         self._end(httpx.ReadError("the connection was reset before the answer's end"))
+        self._reader.release()
 
     def _may_go_on(self) -> bool:
         # With a part of the request unsent, the peer would take the next one for the rest of it.

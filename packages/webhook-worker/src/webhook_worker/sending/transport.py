@@ -45,7 +45,10 @@ class HttpxExchange:
             answer.body = bytes(body)
             return answer
         if answer is None:
-            raise cut_short
+            try:
+                raise cut_short
+            finally:
+                del cut_short  # it holds this frame, and with it the request
         answer.body, answer.cut_short = bytes(body), cut_short
         return answer
 
