@@ -1,0 +1,1 @@
+"""What a delivery costs, beside what a user would pick instead."""

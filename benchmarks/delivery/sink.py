@@ -1,0 +1,99 @@
+"""A receiver that does as little as it can: a process of its own that answers 200 to everything."""
+
+import asyncio
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import trustme
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: sink\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
+)
+BACKLOG = 4096
+_LENGTH = b"content-length: "
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where it listens."""
+
+    port: int
+    authority: Path | None
+    """Of its certificate; None for plain HTTP."""
+
+    def url(self, host: int) -> str:
+        """The URL of one of its many hosts."""
+        scheme = "http" if self.authority is None else "https"
+        return f"{scheme}://{address(host)}:{self.port}/hook"
+
+
+def address(host: int) -> str:
+    """The address of a host, counted from 0."""
+    return f"127.0.{host // 250}.{host % 250 + 1}"
+
+
+@contextmanager
+def receiving(directory: Path, certified: int = 0) -> Iterator[Sink]:
+    """A sink in a process of its own; with TLS for so many hosts, if any."""
+    authority = directory / "authority.pem" if certified else None
+    words = [
+        sys.executable,
+        "-m",
+        __name__,
+        str(certified),
+        *([str(authority)] if authority else []),
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            yield Sink(int(process.stdout.readline()), authority)
+        finally:
+            process.kill()
+
+
+class _Serving(asyncio.Protocol):
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        head = received.find(b"\r\n\r\n")
+        if head >= 0:
+            begin = received.lower().index(_LENGTH, 0, head) + len(_LENGTH)
+            length = int(received[begin : received.index(b"\r\n", begin)])
+            if len(received) >= head + 4 + length:
+                self._received = b""
+                self._transport.write(ANSWER)
+                return
+        self._received = received
+
+
+def _context(hosts: int, authority: Path) -> ssl.SSLContext:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(authority))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(*map(address, range(hosts))).configure_cert(context)
+    return context
+
+
+async def _serve(hosts: int, authority: Path | None) -> None:
+    loop = asyncio.get_running_loop()
+    tls = _context(hosts, authority) if authority else None
+    everywhere = "0.0.0.0"  # noqa: S104 - the hosts are addresses of loopback
+    server = await loop.create_server(_Serving, everywhere, 0, backlog=BACKLOG, ssl=tls)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))  # noqa: PLR2004
