@@ -122,6 +122,12 @@ class Worker:
                 return float(text.rpartition(" ")[2])
         return 0.0
 
+    async def has_parked(self) -> bool:
+        return await self.metric('worker_parked_total{delay="1s"}') > 0
+
+    async def knows_no_endpoint(self) -> bool:
+        return await self.metric('webhook_endpoints{state="enabled"}') == 0
+
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
@@ -199,6 +205,15 @@ class Way:
             for number, value in enumerate(values):
                 await producer.send(self.topic, value, key=b"k", partition=number % PARTITIONS)
             await producer.flush()
+        finally:
+            await producer.stop()
+
+    async def put(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Produce one record with a key."""
+        producer = create_producer(ProducerConfig(bootstrap_servers=tuple(self.servers.split(","))))
+        await producer.start()
+        try:
+            await producer.send_and_wait(topic, value, key=key)
         finally:
             await producer.stop()
 
@@ -409,6 +424,42 @@ async def test_kill_loses_nothing(way: Way, receiver: Receiver) -> None:
     given_up = {(dead["worker-delivery"], dead["worker-reason"]) for dead in await way.given_up()}
     assert given_up == {("fail", "exhausted")}
     assert receiver.ids("fail") == sent
+
+
+async def test_endpoints_of_a_topic_come_change_break_and_go_while_the_worker_runs(
+    way: Way, receiver: Receiver
+) -> None:
+    topic = f"{way.topic}.endpoints"
+    way.environ["WEBHOOK_ENDPOINTS"] = f"kafka:{topic}"
+    assert f"{topic}: created" in await way.command("topics", "create")
+    entry = {"customer_id": "acme", "secrets": [SECRET]} | endpoint(receiver, "ok")
+
+    def text(**more: object) -> bytes:
+        return json.dumps(entry | more).encode()
+
+    await way.put(topic, b"gone", text(id="gone", url=f"http://127.0.0.1:{receiver.port}/gone"))
+    await way.put(topic, b"gone", None)
+    await way.put(topic, b"ok", text())
+    sent = await way.emit(20)
+    async with way.worker() as worker:
+        await eventually(lambda: receiver.ids("ok") == sent, lambda: worker.log)
+        assert await worker.metric("webhook_endpoints_current_timestamp_seconds") > 0
+        assert await worker.metric('webhook_endpoints{state="enabled"}') == 1
+        await way.put(topic, b"ok", text(url="nowhere"))
+        await eventually(lambda: "its entry is wrong" in worker.log, lambda: worker.log)
+        waiting = await way.emit(1)
+        await eventually(worker.has_parked, lambda: worker.log)
+        await way.put(topic, b"ok", text(url=f"http://127.0.0.1:{receiver.port}/moved"))
+        await eventually(lambda: receiver.ids("moved") == waiting, lambda: worker.log)
+        await way.put(topic, b"ok", None)
+        await eventually(worker.knows_no_endpoint, lambda: worker.log)
+        await way.emit(1)
+        await eventually(way.all_is_committed, lambda: worker.log)
+        assert SECRET not in worker.log
+    (dead,) = await way.given_up()
+    assert dead["worker-reason"] == "unknown_customer"
+    assert set(receiver.delivered.values()) == {1}
+    assert not receiver.ids("gone")
 
 
 async def test_a_changed_file_of_endpoints_is_in_effect_without_a_restart(

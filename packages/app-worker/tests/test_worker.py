@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import pytest
@@ -155,6 +155,29 @@ async def test_a_stop_signal_ends_the_start_with_code_0(kafka: KafkaSettings) ->
     await asyncio.sleep(0.1)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await working == 0
+
+
+async def test_a_stop_signal_ends_a_handler_that_is_still_being_entered(
+    kafka: KafkaSettings,
+) -> None:
+    left = []
+
+    @asynccontextmanager
+    async def handler() -> AsyncIterator[Greeter]:
+        try:
+            async with asyncio.TaskGroup():
+                await asyncio.Event().wait()
+            yield Greeter()
+        finally:
+            left.append(True)
+
+    worker = WorkerSettings(metrics_port=0)
+    working = asyncio.create_task(run_worker(PLAN, kafka, worker, handler(), CollectorRegistry()))
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(5):
+        assert await working == 0
+    assert left
 
 
 async def test_a_port_that_is_taken_gives_code_2(

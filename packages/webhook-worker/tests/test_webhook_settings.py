@@ -7,7 +7,7 @@ import pytest
 
 from app_worker.environment import settings_table
 from app_worker.errors import EnvironmentProblems
-from webhook_worker.settings import SETTINGS, WebhookSettings, load_all, strangers
+from webhook_worker.settings import SETTINGS, EndpointsTopic, WebhookSettings, load_all, strangers
 
 LEAST = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
 
@@ -143,7 +143,7 @@ def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:
 def test_endpoints_are_demanded_where_they_are_needed() -> None:
     with pytest.raises(EnvironmentProblems) as caught:
         load_all(LEAST, need_endpoints=True)
-    expected = "WEBHOOK_ENDPOINTS is not set, but must be a path or a file: URL."
+    expected = "WEBHOOK_ENDPOINTS is not set, but must be a path, a file: URL or kafka:<topic>."
     assert caught.value.problems == (expected,)
 
 
@@ -167,3 +167,20 @@ def test_an_unknown_variable_is_a_warning_only() -> None:
 def test_the_readme_has_the_table_of_settings() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert settings_table(SETTINGS) in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("kafka:", "webhook-endpoints"), ("kafka:mine.1", "mine.1")]
+)
+def test_endpoints_can_come_from_a_topic(text: str, name: str) -> None:
+    source = loaded(WEBHOOK_ENDPOINTS=text).endpoints
+    assert source == EndpointsTopic(name)
+    assert str(source) == f"kafka:{name}"
+
+
+@pytest.mark.parametrize(
+    "text", ["kafka:a b", "kafka:/x", "kafka:webhook", "kafka:webhook.retry.5s", "kafka://host/t"]
+)
+def test_a_topic_of_endpoints_has_a_name_of_its_own(text: str) -> None:
+    with pytest.raises(EnvironmentProblems, match=f"WEBHOOK_ENDPOINTS is '{text}', but must be"):
+        loaded(WEBHOOK_ENDPOINTS=text)

@@ -43,3 +43,12 @@ def test_without_replicas_one_broker_is_enough() -> None:
     )
     assert {spec.configs["min.insync.replicas"] for spec in specs} == {"1"}
     assert [spec.partitions for spec in specs] == [4, 2, 2]
+
+
+def test_a_topic_of_endpoints_is_compacted() -> None:
+    *others, endpoints = topic_specs(
+        DelaySchedule("w", ("5s",)), "dead", endpoints_topic="w.endpoints"
+    )
+    assert endpoints.name == "w.endpoints"
+    assert endpoints.configs["cleanup.policy"] == "compact"
+    assert len(others) == 3

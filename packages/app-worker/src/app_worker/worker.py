@@ -85,7 +85,9 @@ async def run_worker(
             async with AsyncExitStack() as stack:
                 worker_parts = _Worker(plan, kafka, worker, registry, stack)
                 await worker_parts.show_health()
-                ready_handler = await stack.enter_async_context(handler)
+                ready_handler = await _entered(stack, handler, stop)
+                if ready_handler is None:
+                    return EXIT_STOPPED
                 members = await _unless(stop, worker_parts.connect(ready_handler))
                 if members is not None:
                     await _take_part(members, worker_parts.readiness, stop)
@@ -257,6 +259,24 @@ async def _tell_when_joined(members: Sequence[Member], readiness: Readiness) -> 
         await member.controller.joined.wait()
         _log.info("joined", extra={"group": member.group_id})
     readiness.ready()
+
+
+async def _entered(
+    stack: AsyncExitStack, handler: AbstractAsyncContextManager[Handler], stop: asyncio.Event
+) -> Handler | None:
+    """Enter it, in this very task, since it may hold task groups; None if ``stop`` came first."""
+
+    async def give_up() -> None:
+        await stop.wait()
+        patience.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with _in_background(give_up()), asyncio.timeout(None) as patience:
+            return await stack.enter_async_context(handler)
+    except TimeoutError:
+        if not stop.is_set():
+            raise
+        return None
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -22,6 +22,7 @@ from kafka_utils.errors import (
 from kafka_utils.events import ConsumerEvents
 from kafka_utils.listener import KeepsPartitions
 from kafka_utils.producer import create_producer
+from kafka_utils.reader import create_reader
 
 if TYPE_CHECKING:
     from kafka_utils.admin import Admin, Created, TopicSpec
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "create_consumer",
     "create_producer",
+    "create_reader",
 ]
 
 # What asks questions is imported when it is first asked for: who only consumes or produces starts

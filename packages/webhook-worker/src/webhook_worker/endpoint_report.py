@@ -1,9 +1,10 @@
 """Tells operators, by log and metrics, what the endpoints' source holds and what is wrong in it."""
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 
-from webhook_worker.directory import Snapshot
+from webhook_worker.directory import EndpointProblem, Snapshot
 from webhook_worker.errors import DirectoryError
 from webhook_worker.metrics import WebhookMetrics
 
@@ -47,6 +48,37 @@ class EndpointReport:
             return
         self._metrics.endpoint_reload_failures.inc()
         _log.error("the endpoints cannot be read again, the old ones stay in use: %s", news)
+
+
+class TopicReport:
+    """Reports what a topic of endpoints holds as it changes; topic.Told."""
+
+    def __init__(
+        self, topic: str, metrics: WebhookMetrics, now: Callable[[], float] = time.time
+    ) -> None:
+        """``now`` gives unix seconds."""
+        self._topic = topic
+        self._metrics = metrics
+        self._now = now
+
+    def holds(self, counts: Mapping[str, int], problems: Iterable[EndpointProblem]) -> None:
+        """See Told."""
+        self._metrics.has_endpoints(**counts)
+        for problem in problems:
+            _log.warning(
+                "an endpoint is off, since its entry is wrong",
+                extra={"topic": self._topic, "problem": str(problem)},
+            )
+
+    def is_current(self) -> None:
+        """See Told."""
+        self._metrics.endpoints_current.set(self._now())
+
+    def cannot_be_read(self, error: Exception) -> None:
+        """See Told."""
+        self._metrics.endpoint_read_failures.inc()
+        said = str(error) or type(error).__name__
+        _log.error("the topic of endpoints cannot be read, what was read stays in use: %s", said)
 
 
 def count_endpoints(snapshot: Snapshot) -> dict[str, int]:

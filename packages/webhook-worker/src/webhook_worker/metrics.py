@@ -60,6 +60,19 @@ ENDPOINT_RELOAD_FAILURES = Metric(
     unit="reloads",
     help="New versions of the endpoint file that could not be read; the one before stays in use.",
 )
+ENDPOINTS_CURRENT = Metric(
+    name="webhook_endpoints_current_timestamp_seconds",
+    kind=Gauge,
+    unit="unix seconds",
+    help="When the endpoints were last known to be all that their topic holds; 0 for a file. Old "
+    "while the brokers cannot be asked: what was read before stays in use.",
+)
+ENDPOINT_READ_FAILURES = Metric(
+    name="webhook_endpoint_read_failures_total",
+    kind=Counter,
+    unit="failures",
+    help="Times the topic of endpoints could not be read or asked for its end; tried again.",
+)
 
 WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     EVENTS,
@@ -68,6 +81,8 @@ WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     END_TO_END_SECONDS,
     ENDPOINTS,
     ENDPOINT_RELOAD_FAILURES,
+    ENDPOINTS_CURRENT,
+    ENDPOINT_READ_FAILURES,
 )
 
 
@@ -81,6 +96,8 @@ class WebhookMetrics:
         self.end_to_end_seconds = END_TO_END_SECONDS.bind(registry)
         self.endpoints = ENDPOINTS.bind(registry)
         self.endpoint_reload_failures = ENDPOINT_RELOAD_FAILURES.bind(registry)
+        self.endpoints_current = ENDPOINTS_CURRENT.bind(registry)
+        self.endpoint_read_failures = ENDPOINT_READ_FAILURES.bind(registry)
         # From the start at 0, so that the first of a kind is an increase too.
         for result in EVENT_RESULTS:
             self.events.labels(result)

@@ -23,16 +23,29 @@ from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
 LARGEST_PORT = 65_535
+ENDPOINTS_TOPIC = "webhook-endpoints"
 LARGEST_EVENT_BYTES = 1_000_000
 """What fits, with a key and headers, into a record of Kafka's own default limit (1,048,588)."""
 
 _TOPIC = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_TOPIC_NAME}}}")
 
 
-def _path_of(value: object) -> object:
-    """The path that a text names, be it a path or a file: URL."""
+@dataclass(frozen=True, slots=True)
+class EndpointsTopic:
+    """The endpoints are in a compacted topic: ``kafka:`` and its name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"kafka:{self.name}"
+
+
+def _source_of(value: object) -> object:
+    """What a text names: a path, be it as a file: URL, or a topic."""
     if not isinstance(value, str):
         return value
+    if value.startswith("kafka:"):
+        return EndpointsTopic(_topic(value.removeprefix("kafka:") or ENDPOINTS_TOPIC))
     if not value.startswith("file:"):
         if "://" in value:
             raise ValueError("a URL of another kind is not read")
@@ -122,11 +135,14 @@ class WebhookSettings(Settings):
 
     topic: TopicName = Field("webhook", description="Where the events are.")
     endpoints: Annotated[
-        Path | None, BeforeValidator(_path_of), Allowed("a path or a file: URL")
+        Path | EndpointsTopic | None,
+        BeforeValidator(_source_of),
+        Allowed("a path, a file: URL or kafka:<topic>"),
     ] = Field(
         None,
-        description="The file of endpoints, YAML or JSON; required by `run`. "
-        "It is read again by itself when it changes.",
+        description="The file of endpoints, YAML or JSON, which is read again by itself when it "
+        "changes; or a compacted topic of them, `kafka:` for `kafka:webhook-endpoints`. "
+        "Required by `run`.",
     )
     attempt_timeout_seconds: Annotated[float, Unit("seconds"), Field(gt=0, le=3600)] = Field(
         15.0,
@@ -197,6 +213,15 @@ class WebhookSettings(Settings):
                     repr(str(self.tls_cafile)),
                     f"a file of PEM certificates ({_reason(error)})",
                 )
+        if isinstance(self.endpoints, EndpointsTopic) and (
+            self.endpoints.name in (self.topic, self.dead_letter_topic)
+            or self.schedule.among([self.endpoints.name])
+        ):
+            yield sentence(
+                "WEBHOOK_ENDPOINTS",
+                repr(str(self.endpoints)),
+                "another topic than those of events, retries and dead letters",
+            )
         longest = max(self.schedule.topics(), key=len)
         if len(longest) > LONGEST_TOPIC_NAME:
             room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)
@@ -240,7 +265,7 @@ def load_all(environ: Mapping[str, str], *, need_endpoints: bool) -> AllSettings
     return AllSettings(kafka, worker, webhook)
 
 
-def endpoints_path(environ: Mapping[str, str]) -> Path | None:
+def endpoints_source(environ: Mapping[str, str]) -> Path | EndpointsTopic | None:
     """Where the endpoints are, also if other variables are wrong; None if that is not known."""
     webhook, _ = examine(WebhookSettings, environ)
     return None if webhook is None else webhook.endpoints

@@ -6,6 +6,8 @@ from kafka_utils import TopicSpec
 RETRY_PARTITIONS = 12
 SOURCE_PARTITIONS = 100
 REPLICATION = 3
+ENDPOINTS_PARTITIONS = 1
+"""Every process reads all of it, and one is the fewest requests."""
 
 DAY_SECONDS = 86_400
 DELAY_RESERVE_DAYS = 7
@@ -22,8 +24,9 @@ def topic_specs(
     partitions: int = SOURCE_PARTITIONS,
     replication: int = REPLICATION,
     retry_partitions: int = RETRY_PARTITIONS,
+    endpoints_topic: str | None = None,
 ) -> tuple[TopicSpec, ...]:
-    """The source, one delay topic for each delay, and the dead letters, in this order.
+    """The source, a delay topic for each delay, the dead letters, and that of endpoints if named.
 
     Raises kafka_utils' ConfigurationError for numbers or names that Kafka does not know.
     """
@@ -50,7 +53,15 @@ def topic_specs(
         replication=replication,
         configs=safe | _kept(DEAD_LETTER_DAYS * DAY_SECONDS),
     )
-    return source, *parked, dead
+    if endpoints_topic is None:
+        return source, *parked, dead
+    endpoints = TopicSpec(
+        name=endpoints_topic,
+        partitions=ENDPOINTS_PARTITIONS,
+        replication=replication,
+        configs=safe | {"cleanup.policy": "compact"},
+    )
+    return source, *parked, dead, endpoints
 
 
 def _kept(seconds: float) -> dict[str, str]:

@@ -14,6 +14,7 @@ from app_worker.worker import WorkerPlan
 from kafka_utils import Admin
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import load_for_run
+from webhook_worker.directory.file import FileDirectory
 from webhook_worker.endpoint_report import count_endpoints
 from webhook_worker.plan import plan_of
 from webhook_worker.settings import AllSettings, strangers
@@ -27,12 +28,19 @@ def check_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> i
     for part in (settings.kafka, settings.worker, settings.webhook):
         for name, value in describe(part):
             print(f"{name}={value}")
+    if isinstance(directory, FileDirectory):
+        _tell_endpoints(directory)
+    else:
+        print(f"endpoints: in topic {directory.name}, not read here")
+    return asyncio.run(_connect(settings)) if arguments.connect else OK
+
+
+def _tell_endpoints(directory: FileDirectory) -> None:
     snapshot = directory.snapshot
     counts = count_endpoints(snapshot)
     print("endpoints:", ", ".join(f"{count} {state}" for state, count in counts.items()))
     for problem in snapshot.problems:
-        print(f"warning: {settings.webhook.endpoints}: {problem}", file=sys.stderr)
-    return asyncio.run(_connect(settings)) if arguments.connect else OK
+        print(f"warning: {directory.path}: {problem}", file=sys.stderr)
 
 
 async def _connect(settings: AllSettings) -> int:

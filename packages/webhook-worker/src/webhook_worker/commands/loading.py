@@ -1,26 +1,31 @@
 """What ``run`` starts from: the settings and the endpoints, checked together."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from app_worker.errors import EnvironmentProblems
 from webhook_worker.directory.file import FileDirectory
 from webhook_worker.errors import DirectoryError
-from webhook_worker.settings import AllSettings, endpoints_path, load_all
+from webhook_worker.settings import AllSettings, EndpointsTopic, endpoints_source, load_all
 
 
-def load_for_run(environ: Mapping[str, str]) -> tuple[AllSettings, FileDirectory]:
-    """The settings and the endpoints, checked. Raises EnvironmentProblems with every mistake."""
+def load_for_run(environ: Mapping[str, str]) -> tuple[AllSettings, FileDirectory | EndpointsTopic]:
+    """The settings, checked, and the endpoints of a file too.
+
+    Raises EnvironmentProblems with every mistake.
+    """
     problems: tuple[str, ...] = ()
     settings = None
     try:
         settings = load_all(environ, need_endpoints=True)
     except EnvironmentProblems as error:
         problems = error.problems
-    path = endpoints_path(environ)
-    directory = None
-    if path is not None:
+    source = endpoints_source(environ)
+    directory: FileDirectory | EndpointsTopic | None
+    directory = source if isinstance(source, EndpointsTopic) else None
+    if isinstance(source, Path):
         try:
-            directory = FileDirectory(path)
+            directory = FileDirectory(source)
         except DirectoryError as error:
             problems += (f"WEBHOOK_ENDPOINTS cannot be used: {error}",)
     if settings is None or directory is None or problems:

@@ -46,6 +46,11 @@ class FileDirectory:
         self._versions = self._seen = seen | secrets
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
     def snapshot(self) -> Snapshot:
         """All endpoints as they are now."""
         return self._snapshot

@@ -1,0 +1,31 @@
+"""Makes a consumer that reads whole topics and takes part in no group."""
+
+from aiokafka import AIOKafkaConsumer
+
+from kafka_utils.config import ConsumerConfig
+from kafka_utils.connection import security_arguments
+
+
+def create_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
+    """Return a consumer of all partitions of a topic, from their beginning, not yet started.
+
+    Of ``config`` it has how the brokers are reached and what a fetch may take; its group plays no
+    part. Needs a running event loop. A topic that is missing may be created by brokers that do so.
+
+    Raises ConfigurationError if a certificate file has become unusable.
+    """
+    return AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=list(config.bootstrap_servers),
+        group_id=None,
+        client_id=config.client_id,
+        client_rack=config.client_rack,
+        request_timeout_ms=config.request_timeout_ms,
+        isolation_level=config.isolation_level,
+        fetch_max_wait_ms=config.fetch_max_wait_ms,
+        metadata_max_age_ms=config.metadata_max_age_ms,
+        max_partition_fetch_bytes=config.max_partition_fetch_bytes,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **security_arguments(config.security),
+    )
