@@ -65,7 +65,7 @@ class ScriptedProducer:
         self.stored.append(letter)
 
 
-def parking(producer: ScriptedProducer) -> tuple[Parking, CollectorRegistry]:
+def parking(producer: ScriptedProducer, jitter: float = 0.0) -> tuple[Parking, CollectorRegistry]:
     registry = CollectorRegistry()
     loop = asyncio.get_running_loop()
     made = Parking(
@@ -74,7 +74,7 @@ def parking(producer: ScriptedProducer) -> tuple[Parking, CollectorRegistry]:
         "t.dead",
         WorkerMetrics(registry),
         now=lambda: NOW + loop.time(),
-        jitter=lambda: 0.0,
+        jitter=lambda: jitter,
     )
     return made, registry
 
@@ -133,6 +133,19 @@ async def test_the_delay_begins_when_the_record_is_stored() -> None:
     now = NOW + asyncio.get_running_loop().time()
     not_before = int(dict(producer.stored[0].headers)["worker-not-before"] or 0)
     assert not_before == pytest.approx((now + 5) * 1_000, abs=1)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 60), (0.5, 66), (1.0, 72)])
+async def test_a_delay_is_spread_over_a_fifth_of_itself_and_never_shorter(
+    jitter: float, seconds: int
+) -> None:
+    producer = ScriptedProducer()
+    park, _ = parking(producer, jitter)
+    await park.store(RECORD, Park("endpoint-1", 2, "1m", "status", "503"))
+    now = NOW + asyncio.get_running_loop().time()
+    not_before = int(dict(producer.stored[0].headers)["worker-not-before"] or 0)
+    assert not_before == pytest.approx((now + seconds) * 1_000, abs=1)
 
 
 @pytest.mark.looptime

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
+MOST_JITTER = 0.2
+"""The part of a delay by which it may grow. A delay topic is a queue: more would block its head."""
+
 
 def parse_duration(text: str) -> float:
     """Return the seconds that a duration such as ``5s``, ``30m``, ``2h`` or ``1d`` means.
@@ -20,6 +23,14 @@ def parse_duration(text: str) -> float:
             "and one of s, m, h, d, such as 30s or 2h"
         )
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def spread(seconds: float, jitter: float) -> float:
+    """Seconds to wait instead of ``seconds``: never less. ``jitter`` is from 0 to 1.
+
+    What failed at one moment does not come back at one moment.
+    """
+    return seconds * (1 + MOST_JITTER * jitter)
 
 
 @dataclass(frozen=True, slots=True)

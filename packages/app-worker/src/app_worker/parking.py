@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from app_worker.delays import DelaySchedule
+from app_worker.delays import DelaySchedule, spread
 from app_worker.handler import DeadLetter, Park
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import (
@@ -167,7 +167,8 @@ class Parking:
         )
 
     def _parked(self, record: Record, park: Park) -> Letter:
-        headers = parked_headers(record, park, self._now_ms(), self.schedule.seconds(park.delay))
+        seconds = spread(self.schedule.seconds(park.delay), self._jitter())
+        headers = parked_headers(record, park, self._now_ms(), seconds)
         topic = self.schedule.topic_for(park.delay)
         return Letter(topic, record.key, record.value, headers)
 
