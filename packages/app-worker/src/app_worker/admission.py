@@ -12,14 +12,16 @@ class Source(StrEnum):
     PARKED = "parked"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Slot:
     """A place in flight that one record holds from its start to its completion."""
 
-    source: Source
-    size: int
-    since: float
-    """On the clock of whoever asked for it, in seconds."""
+    __slots__ = ("since", "size", "source")
+
+    def __init__(self, source: Source, size: int, since: float) -> None:
+        self.source = source
+        self.size = size
+        self.since = since
+        """On the clock of whoever asked for it, in seconds."""
 
 
 class Admission:
@@ -63,17 +65,21 @@ class Admission:
 
     def admit(self, claimant: "Claimant", size: int, now: float) -> Slot | None:
         """See ``Claimant.admit``."""
-        if not (self._has_turn(claimant) and self._fits(size)):
-            self._waiting[claimant] = size
+        waiting = self._waiting
+        alone = self._alone(claimant)
+        if not (self._fits(size) and (alone or self._has_turn(claimant))):
+            waiting[claimant] = size
             return None
         slot = Slot(claimant.source, size, now)
         self._slots[slot] = None
         self._in_flight[slot.source] += 1
         self.bytes_in_flight += size
-        if self._waiting.pop(claimant, None) is not None:
+        if claimant in waiting:
             # It may want more, but after the others.
-            self._waiting[claimant] = 0
-            self._wake_next()
+            del waiting[claimant]
+            waiting[claimant] = 0
+            if not alone:
+                self._wake_next()
         return slot
 
     def release(self, slot: Slot) -> None:
@@ -81,7 +87,8 @@ class Admission:
         del self._slots[slot]
         self._in_flight[slot.source] -= 1
         self.bytes_in_flight -= slot.size
-        self._wake_next()
+        if self._waiting:
+            self._wake_next()
 
     def withdraw(self, claimant: "Claimant") -> None:
         """See ``Claimant.withdraw``."""
@@ -92,23 +99,27 @@ class Admission:
         if not self._slots:
             return True
         in_bytes = self.bytes_in_flight + size <= self.max_bytes
-        return in_bytes and self.in_flight < self.max_records
+        return in_bytes and len(self._slots) < self.max_records
 
     def _has_turn(self, claimant: "Claimant") -> bool:
-        others = [other for other in self._waiting if other is not claimant]
-        if not others:
-            return True
+        """Whether it is next, among several that want something."""
         if not self._below_share(claimant):
             return False
         first = next((other for other in self._waiting if self._below_share(other)), claimant)
         return first is claimant
 
+    def _alone(self, claimant: "Claimant") -> bool:
+        """Whether nobody else wants anything."""
+        waiting = self._waiting
+        return not waiting or (len(waiting) == 1 and claimant in waiting)
+
     def _below_share(self, claimant: "Claimant") -> bool:
         return self._in_flight[claimant.source] < self._share[claimant.source]
 
     def _wake_next(self) -> None:
+        alone = len(self._waiting) == 1
         for claimant, size in self._waiting.items():
-            if self._has_turn(claimant) and self._fits(size):
+            if self._fits(size) and (alone or self._has_turn(claimant)):
                 claimant.wake()
                 return
 

@@ -168,6 +168,7 @@ class Controller:
         finally:
             for task in (*tasks, *in_work(self._lanes)):
                 task.cancel()
+            self._execution.close()
         for ended in ends:
             if ended.done() and not ended.cancelled():
                 ended.result()

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from typing import cast
 
 from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
 from app_worker.lanes import Arrival
@@ -12,6 +11,7 @@ from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
 from app_worker.record import Record
+from app_worker.time_limit import Call, Cut, TimeLimit
 
 Place = tuple[str, int, int]
 
@@ -27,14 +27,6 @@ class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a va
     """The handler returned what is no sequence of outcomes, or an outcome that cannot be stored."""
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One call of a handler that may be set aside."""
-
-    limit: asyncio.Timeout
-    aside: bool = False
-
-
 class Execution:
     """Calls the handler within its time, and stores what comes of it."""
 
@@ -43,21 +35,34 @@ class Execution:
     ) -> None:
         self._handler = handler
         self._parking = parking
-        self._timeout = timeout_seconds
+        self._limit = TimeLimit(timeout_seconds)
+        self._clock = asyncio.get_running_loop().time
         self._seconds = metrics.handler_seconds
         self._errors = metrics.handler_errors
         self._done = metrics.outcomes.labels("done")
+        self._uncounted = 0
         self._gives_up = handler if isinstance(handler, SetsAside) else None
-        self._attempts: dict[Place, _Attempt] = {}
+        self._calls: dict[Place, Call] = {}
+        """Those that may be set aside."""
 
     def set_aside(self, record: Record) -> bool:
         """Wait for the handler no longer; return whether it is one that allows that."""
-        attempt = self._attempts.get(_place(record))
-        if attempt is None or attempt.limit.expired():
+        call = self._calls.get(_place(record))
+        if call is None or call.cut is not None:
             return False
-        attempt.aside = True
-        attempt.limit.reschedule(asyncio.get_running_loop().time())
+        self._limit.cut(call, "aside")
         return True
+
+    def count(self) -> None:
+        """Publish how many deliveries were done: a counter for each of them would cost too much."""
+        if self._uncounted:
+            self._done.inc(self._uncounted)
+            self._uncounted = 0
+
+    def close(self) -> None:
+        """Nothing more will be completed."""
+        self.count()
+        self._limit.close()
 
     async def complete(self, arrival: Arrival) -> None:
         """Return when every outcome of the record is safely stored.
@@ -69,53 +74,56 @@ class Execution:
             outcomes: Sequence[Outcome] = [arrival.unfit]
         else:
             outcomes = await self._outcomes(record)
-        await self._store(record, outcomes)
+        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
+        if to_store:
+            await self._store(record, to_store)
+        self._uncounted += len(outcomes) - len(to_store)
 
     async def _outcomes(self, record: Record) -> Sequence[Outcome]:
-        began = perf_counter()
-        time_limit = asyncio.timeout(self._timeout)
-        attempt = None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        call = self._limit.begin(task, self._clock())
         if self._gives_up is not None:
-            attempt = self._attempts[_place(record)] = _Attempt(time_limit)
+            self._calls[_place(record)] = call
         try:
-            async with time_limit:
-                return self._checked(await self._handler.handle(record))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return [self._after_error(record, "CancelledError", "")]
+            return self._checked(await self._handler.handle(record))
+        except asyncio.CancelledError as error:
+            if task.cancelling() > (call.cut is not None):
+                raise  # By somebody else, for whom the record is not complete.
+            return self._after_failure(record, error, call.cut)
         except ANYTHING as error:
-            if self._gives_up is not None and attempt is not None and attempt.aside:
-                return self._set_aside(self._gives_up, record)
-            return [self._after_failure(record, error, timeout=time_limit.expired())]
+            return self._after_failure(record, error, call.cut)
         finally:
+            self._limit.end(call)
+            if call.cut is not None:
+                task.uncancel()
             # The same record may be in work again already, in a later assignment.
-            if attempt is not None and self._attempts.get(_place(record)) is attempt:
-                del self._attempts[_place(record)]
-            self._seconds.observe(perf_counter() - began)
+            if self._gives_up is not None and self._calls.get(_place(record)) is call:
+                del self._calls[_place(record)]
+            self._seconds.observe(self._clock() - call.began)
 
-    def _set_aside(self, handler: SetsAside, record: Record) -> Sequence[Outcome]:
-        try:
-            return self._checked(handler.set_aside(record))
-        except ANYTHING as error:
-            return [self._after_failure(record, error, timeout=False)]
-
-    def _after_failure(self, record: Record, error: BaseException, *, timeout: bool) -> Outcome:
-        name = "timeout" if timeout else type(error).__name__
+    def _after_failure(
+        self, record: Record, error: BaseException, cut: Cut | None
+    ) -> Sequence[Outcome]:
+        if cut == "aside" and self._gives_up is not None:
+            try:
+                return self._checked(self._gives_up.set_aside(record))
+            except ANYTHING as its_own:
+                error, cut = its_own, None
+        name = "timeout" if cut == "over" else type(error).__name__
         where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
-        return self._after_error(record, name, where)
+        return [self._after_error(record, name, where)]
 
     def _checked(self, outcomes: object) -> Sequence[Outcome]:
-        if not isinstance(outcomes, Sequence):
+        if not isinstance(outcomes, list | tuple | Sequence):
             raise HandlerFault(f"it returned {type(outcomes).__name__}, not a sequence of outcomes")
         for outcome in outcomes:
-            if not isinstance(outcome, Done | Park | DeadLetter):
+            if isinstance(outcome, Done):
+                continue
+            if not isinstance(outcome, Park | DeadLetter):
                 raise HandlerFault(f"it returned {type(outcome).__name__} as an outcome")
             if isinstance(outcome, Park) and outcome.delay not in self._parking.schedule.delays:
                 raise HandlerFault("it parked with a delay that is not in the schedule")
-            if isinstance(outcome, Park | DeadLetter):
-                _check_storable(outcome)
+            _check_storable(outcome)
         return outcomes
 
     def _after_error(self, record: Record, name: str, where: str) -> Outcome:
@@ -140,15 +148,13 @@ class Execution:
             return DeadLetter(record.delivery, attempts, "handler_error", detail)
         return Park(record.delivery, attempts, delay, "handler_error", detail)
 
-    async def _store(self, record: Record, outcomes: Sequence[Outcome]) -> None:
-        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
-        if len(to_store) == 1:
-            await self._parking.store(record, to_store[0])
-        elif to_store:
-            async with asyncio.TaskGroup() as storing:
-                for outcome in to_store:
-                    storing.create_task(self._parking.store(record, outcome))
-        self._done.inc(len(outcomes) - len(to_store))
+    async def _store(self, record: Record, outcomes: Sequence[Park | DeadLetter]) -> None:
+        if len(outcomes) == 1:
+            await self._parking.store(record, outcomes[0])
+            return
+        async with asyncio.TaskGroup() as storing:
+            for outcome in outcomes:
+                storing.create_task(self._parking.store(record, outcome))
 
 
 def _place(record: Record) -> Place:

@@ -4,10 +4,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
+from app_worker.admission import Slot
 from app_worker.handler import DeadLetter
 from app_worker.offset_map import Runs, admits
 from app_worker.offset_tracker import OffsetTracker
@@ -23,14 +24,19 @@ It bounds what is delivered again after a crash behind a record that takes very 
 """
 
 
-@dataclass(frozen=True, slots=True)
 class Arrival:
     """A record as it came, and what becomes of it if it is no record that can be handled."""
 
-    record: Record
-    unfit: DeadLetter | None = None
-    due: float = math.inf
-    """When, on the loop's clock, a parked record's delay is over in any case."""
+    __slots__ = ("due", "record", "size", "unfit")
+
+    def __init__(
+        self, record: Record, unfit: DeadLetter | None = None, due: float = math.inf
+    ) -> None:
+        self.record = record
+        self.unfit = unfit
+        self.due = due
+        """When, on the loop's clock, a parked record's delay is over in any case."""
+        self.size = record.size
 
     def seconds_left(self, now_ms: float, clock: float) -> float:
         """How long it is still to wait: by the wall clock, which may jump, or by the loop's.
@@ -42,14 +48,17 @@ class Arrival:
         return max(0.0, min(self.record.not_before_ms - now_ms, (self.due - clock) * 1000)) / 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A record in work."""
 
     arrival: Arrival
     task: asyncio.Task[None]
-    since: float
-    """On the loop's clock, in seconds."""
+    slot: Slot
+
+    @property
+    def since(self) -> float:
+        """When it began, on the loop's clock, in seconds."""
+        return self.slot.since
 
 
 class Lane:
@@ -123,7 +132,7 @@ class Lane:
                 self.tracker.complete(offset)
                 before += 1
                 continue
-            self.buffered_bytes += arrival.record.size
+            self.buffered_bytes += arrival.size
             self._buffered.append(arrival)
         return before
 
@@ -161,7 +170,7 @@ class Lane:
     def start_head(self) -> Arrival:
         """Take the head out of the buffer. Raises IndexError if nothing waits."""
         arrival = self._buffered.popleft()
-        self.buffered_bytes -= arrival.record.size
+        self.buffered_bytes -= arrival.size
         return arrival
 
     def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:

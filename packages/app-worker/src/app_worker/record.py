@@ -1,14 +1,13 @@
 """What a handler is given: one Kafka message, and where it first stood."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values in order; Kafka allows a name more than once, and a value that is null."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a record first stood, before it was ever parked; it never changes afterwards."""
 
     topic: str
@@ -16,8 +15,7 @@ class Origin:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One Kafka message as a handler sees it.
 
     A fresh record is about all its deliveries. A parked one comes back from a delay topic, and is
@@ -40,11 +38,11 @@ class Record:
     """How often it was tried before."""
     not_before_ms: int = 0
     """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
-    size: int = field(init=False, repr=False, compare=False)
-    """Bytes of key, value and headers: what the record weighs against the in-flight limit."""
 
-    def __post_init__(self) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers: what the record weighs against the in-flight limit."""
         size = len(self.key or b"") + len(self.value or b"")
         if self.headers:
             size += sum(len(name) + len(value or b"") for name, value in self.headers)
-        object.__setattr__(self, "size", size)
+        return size

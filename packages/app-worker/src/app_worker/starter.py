@@ -1,6 +1,7 @@
 """Starts records: lane by lane in turn, each when its time has come and admission has a place."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +36,8 @@ class Starter:
         self._max_in_flight = admission.max_records
         self._records = metrics.records.labels(source.value)
         self._now = now
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._room = room
         self._queue: deque[Lane] = deque()
         self._scheduled = False
@@ -54,33 +56,41 @@ class Starter:
     def _start_soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._start)
+            self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         self._scheduled = False
-        while self._queue:
-            lane = self._queue[0]
+        self._execution.count()
+        queue, now = self._queue, self._clock()
+        # Half of all places at most are for one of several partitions: it may be a slow one.
+        most = self._max_in_flight // 2 or 1 if len(self._lanes) > 1 else math.inf
+        started = 0
+        while queue:
+            lane = queue[0]
             arrival = lane.head()
-            if arrival is None or self._is_full(lane, arrival) or self._waits(lane, arrival):
-                self._queue.popleft()
+            if arrival is None or len(lane.running) >= most or self._must_wait(lane, arrival):
+                queue.popleft()
                 lane.queued = False
                 continue
-            slot = self._claimant.admit(arrival.record.size, self._clock())
+            slot = self._claimant.admit(arrival.size, now)
             if slot is None:
-                return
-            self._queue.rotate(-1)
+                break
+            queue.rotate(-1)
             self._run(lane, lane.start_head(), slot)
-        self._claimant.withdraw()
+            started += 1
+        else:
+            self._claimant.withdraw()
+        if started:
+            self._records.inc(started)
+            self._room.set()
 
-    def _is_full(self, lane: Lane, arrival: Arrival) -> bool:
-        """Half of all places at most are for one of several partitions: it may be a slow one."""
-        if len(self._lanes) > 1 and len(lane.running) >= max(1, self._max_in_flight // 2):
+    def _must_wait(self, lane: Lane, arrival: Arrival) -> bool:
+        record = arrival.record
+        if not lane.admits(record.offset):
             return True
-        return not lane.admits(arrival.record.offset)
+        return bool(record.not_before_ms) and self._waits(lane, arrival)
 
     def _waits(self, lane: Lane, arrival: Arrival) -> bool:
-        if not arrival.record.not_before_ms:
-            return False
         seconds = arrival.seconds_left(self._now() * 1000, self._clock())
         if not seconds:
             return False
@@ -94,11 +104,9 @@ class Starter:
         self.offer(lane)
 
     def _run(self, lane: Lane, arrival: Arrival, slot: Slot) -> None:
-        self._records.inc()
-        task = asyncio.create_task(self._execution.complete(arrival))
-        lane.running[arrival.record.offset] = Running(arrival, task, slot.since)
+        task = self._loop.create_task(self._execution.complete(arrival))
+        lane.running[arrival.record.offset] = Running(arrival, task, slot)
         task.add_done_callback(partial(self._ended, lane, arrival, slot))
-        self._room.set()
 
     def _ended(self, lane: Lane, arrival: Arrival, slot: Slot, task: asyncio.Task[None]) -> None:
         del lane.running[arrival.record.offset]
