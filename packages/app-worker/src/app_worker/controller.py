@@ -169,9 +169,7 @@ class Controller:
             for task in (*tasks, *in_work(self._lanes)):
                 task.cancel()
             self._execution.close()
-        for ended in ends:
-            if ended.done() and not ended.cancelled():
-                ended.result()
+        _raise_first(ends)
 
     async def _be_relieved(
         self, leaving: asyncio.Task[None], failures: set[asyncio.Future[Any]]
@@ -352,6 +350,15 @@ class _Listener(ConsumerRebalanceListener):
 
     def on_partitions_kept(self, kept: Collection[TopicPartition]) -> Collection[TopicPartition]:
         return self._controller.kept(kept)
+
+
+def _raise_first(ends: Collection[asyncio.Future[Any]]) -> None:
+    """Raise what one of them failed with. Each is asked, or asyncio would report it as forgotten:
+    of one trouble, such as being fenced, several may have ended."""
+    errors = [each.exception() for each in ends if each.done() and not each.cancelled()]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
