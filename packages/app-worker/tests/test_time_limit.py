@@ -17,7 +17,8 @@ async def call(limit: TimeLimit, seconds: float) -> tuple[Call, float]:
     """Work for so long within the limit; return the call and when it ended."""
     task = asyncio.current_task()
     assert task
-    this = limit.begin(task, now())
+    this = Call(task)
+    limit.begin(this, now())
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
@@ -48,7 +49,8 @@ async def test_a_call_that_was_cut_before_its_time_is_not_cut_again() -> None:
     async def stubborn() -> Call:
         task = asyncio.current_task()
         assert task
-        this = limit.begin(task, now())
+        this = Call(task)
+        limit.begin(this, now())
         begun.append(this)
         try:
             await asyncio.sleep(60)
@@ -61,7 +63,8 @@ async def test_a_call_that_was_cut_before_its_time_is_not_cut_again() -> None:
 
     running = asyncio.create_task(stubborn())
     await asyncio.sleep(5)
-    limit.cut(begun[0], "aside")
+    assert limit.cut(begun[0], "aside")
+    assert not limit.cut(begun[0], "aside")
     assert (await running).cut == "aside"
     assert now() == pytest.approx(35, abs=0.01)
 

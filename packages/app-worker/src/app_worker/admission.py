@@ -66,7 +66,7 @@ class Admission:
     def admit(self, claimant: "Claimant", size: int, now: float) -> Slot | None:
         """See ``Claimant.admit``."""
         waiting = self._waiting
-        alone = self._alone(claimant)
+        alone = not waiting or (len(waiting) == 1 and claimant in waiting)
         if not (self._fits(size) and (alone or self._has_turn(claimant))):
             waiting[claimant] = size
             return None
@@ -76,7 +76,8 @@ class Admission:
         self.bytes_in_flight += size
         if claimant in waiting:
             # It may want more, but after the others.
-            del waiting[claimant]
+            if not alone:
+                del waiting[claimant]
             waiting[claimant] = 0
             if not alone:
                 self._wake_next()
@@ -96,10 +97,10 @@ class Admission:
             self._wake_next()
 
     def _fits(self, size: int) -> bool:
-        if not self._slots:
+        slots = self._slots
+        if not slots:
             return True
-        in_bytes = self.bytes_in_flight + size <= self.max_bytes
-        return in_bytes and len(self._slots) < self.max_records
+        return len(slots) < self.max_records and self.bytes_in_flight + size <= self.max_bytes
 
     def _has_turn(self, claimant: "Claimant") -> bool:
         """Whether it is next, among several that want something."""
@@ -107,11 +108,6 @@ class Admission:
             return False
         first = next((other for other in self._waiting if self._below_share(other)), claimant)
         return first is claimant
-
-    def _alone(self, claimant: "Claimant") -> bool:
-        """Whether nobody else wants anything."""
-        waiting = self._waiting
-        return not waiting or (len(waiting) == 1 and claimant in waiting)
 
     def _below_share(self, claimant: "Claimant") -> bool:
         return self._in_flight[claimant.source] < self._share[claimant.source]

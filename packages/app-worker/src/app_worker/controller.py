@@ -304,7 +304,7 @@ class Controller:
                 "topic": record.topic,
                 "partition": record.partition,
                 "offset": record.offset,
-                "set_aside": self._execution.set_aside(record),
+                "set_aside": self._execution.set_aside(head.call),
             }
             _log.warning("one record keeps its partition from being committed", extra=detail)
 

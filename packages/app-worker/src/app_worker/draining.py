@@ -80,7 +80,7 @@ def still(lanes: Iterable[Lane]) -> list[Lane]:
 
 def in_work(lanes: Iterable[Lane]) -> list[asyncio.Task[None]]:
     """What runs in these."""
-    return [running.task for lane in lanes for running in lane.running.values()]
+    return [running.call.task for lane in lanes for running in lane.running.values()]
 
 
 async def _ended(tasks: Collection[asyncio.Task[None]]) -> bool:

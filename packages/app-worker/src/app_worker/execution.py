@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import cast
 
 from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
 from app_worker.lanes import Arrival
@@ -12,8 +11,6 @@ from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
 from app_worker.record import Record
 from app_worker.time_limit import Call, Cut, TimeLimit
-
-Place = tuple[str, int, int]
 
 _log = logging.getLogger(__name__)
 
@@ -42,16 +39,10 @@ class Execution:
         self._done = metrics.outcomes.labels("done")
         self._uncounted = 0
         self._gives_up = handler if isinstance(handler, SetsAside) else None
-        self._calls: dict[Place, Call] = {}
-        """Those that may be set aside."""
 
-    def set_aside(self, record: Record) -> bool:
+    def set_aside(self, call: Call) -> bool:
         """Wait for the handler no longer; return whether it is one that allows that."""
-        call = self._calls.get(_place(record))
-        if call is None or call.cut is not None:
-            return False
-        self._limit.cut(call, "aside")
-        return True
+        return self._gives_up is not None and self._limit.cut(call, "aside")
 
     def count(self) -> None:
         """Publish how many deliveries were done: a counter for each of them would cost too much."""
@@ -64,42 +55,33 @@ class Execution:
         self.count()
         self._limit.close()
 
-    async def complete(self, arrival: Arrival) -> None:
+    async def complete(self, arrival: Arrival, call: Call) -> None:
         """Return when every outcome of the record is safely stored.
 
         If this is cancelled the record is not complete.
         """
         record = arrival.record
         if arrival.unfit is not None:
-            outcomes: Sequence[Outcome] = [arrival.unfit]
-        else:
-            outcomes = await self._outcomes(record)
+            await self._parking.store(record, arrival.unfit)
+            return
+        self._limit.begin(call, self._clock())
+        try:
+            outcomes = self._checked(await self._handler.handle(record))
+        except asyncio.CancelledError as error:
+            if call.task.cancelling() > (call.cut is not None):
+                raise  # By somebody else, for whom the record is not complete.
+            outcomes = self._after_failure(record, error, call.cut)
+        except ANYTHING as error:
+            outcomes = self._after_failure(record, error, call.cut)
+        finally:
+            self._limit.end(call)
+            if call.cut is not None:
+                call.task.uncancel()
+            self._seconds.observe(self._clock() - call.began)
         to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
         if to_store:
             await self._store(record, to_store)
         self._uncounted += len(outcomes) - len(to_store)
-
-    async def _outcomes(self, record: Record) -> Sequence[Outcome]:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        call = self._limit.begin(task, self._clock())
-        if self._gives_up is not None:
-            self._calls[_place(record)] = call
-        try:
-            return self._checked(await self._handler.handle(record))
-        except asyncio.CancelledError as error:
-            if task.cancelling() > (call.cut is not None):
-                raise  # By somebody else, for whom the record is not complete.
-            return self._after_failure(record, error, call.cut)
-        except ANYTHING as error:
-            return self._after_failure(record, error, call.cut)
-        finally:
-            self._limit.end(call)
-            if call.cut is not None:
-                task.uncancel()
-            # The same record may be in work again already, in a later assignment.
-            if self._gives_up is not None and self._calls.get(_place(record)) is call:
-                del self._calls[_place(record)]
-            self._seconds.observe(self._clock() - call.began)
 
     def _after_failure(
         self, record: Record, error: BaseException, cut: Cut | None
@@ -114,7 +96,8 @@ class Execution:
         return [self._after_error(record, name, where)]
 
     def _checked(self, outcomes: object) -> Sequence[Outcome]:
-        if not isinstance(outcomes, list | tuple | Sequence):
+        # A list, as it nearly always is, is told from others without asking an abstract class.
+        if type(outcomes) is not list and not isinstance(outcomes, Sequence):
             raise HandlerFault(f"it returned {type(outcomes).__name__}, not a sequence of outcomes")
         for outcome in outcomes:
             if isinstance(outcome, Done):
@@ -155,10 +138,6 @@ class Execution:
         async with asyncio.TaskGroup() as storing:
             for outcome in outcomes:
                 storing.create_task(self._parking.store(record, outcome))
-
-
-def _place(record: Record) -> Place:
-    return record.topic, record.partition, record.offset
 
 
 def _check_storable(outcome: Park | DeadLetter) -> None:

@@ -51,7 +51,11 @@ class Handler(Protocol):
     """
 
     async def handle(self, record: Record) -> Sequence[Outcome]:
-        """Handle one record. Called concurrently, also for records of one partition."""
+        """Handle one record. Called concurrently, also for records of one partition.
+
+        One task may handle several records, one after the other. What is left behind in its
+        context variables is not there for the next one.
+        """
         ...
 
 

@@ -4,15 +4,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
 from app_worker.admission import Slot
 from app_worker.handler import DeadLetter
-from app_worker.offset_map import Runs, admits
+from app_worker.offset_map import SURE_SPAN, Runs, admits
 from app_worker.offset_tracker import OffsetTracker
 from app_worker.record import Record
+from app_worker.time_limit import Call
 
 LANE_BUFFER_RECORDS = 100
 """A lane asks for more records while fewer than these wait in it."""
@@ -48,16 +48,36 @@ class Arrival:
         return max(0.0, min(self.record.not_before_ms - now_ms, (self.due - clock) * 1000)) / 1000
 
 
-class Running(NamedTuple):
-    """A record in work."""
+class Running:
+    """What a task has in work: one record after the other."""
 
-    arrival: Arrival
-    task: asyncio.Task[None]
-    slot: Slot
+    __slots__ = ("arrival", "call", "lane", "slot")
+
+    def __init__(self) -> None:
+        self.lane: Lane
+        self.arrival: Arrival
+        self.slot: Slot
+        self.call: Call
+        """Of the handler; one after the other too."""
+
+    def begin(self, lane: "Lane", slot: Slot) -> None:
+        """Take the head of a lane into work. Raises IndexError if nothing waits there."""
+        self.lane, self.slot = lane, slot
+        arrival = self.arrival = lane.start_head()
+        lane.running[arrival.record.offset] = self
+
+    def end(self) -> bool:
+        """Have it in work no longer; return whether it was."""
+        in_work = self.lane.running
+        offset = self.arrival.record.offset
+        if in_work.get(offset) is not self:
+            return False
+        del in_work[offset]
+        return True
 
     @property
     def since(self) -> float:
-        """When it began, on the loop's clock, in seconds."""
+        """When the record began, on the loop's clock, in seconds."""
         return self.slot.since
 
 
@@ -157,7 +177,7 @@ class Lane:
     def admits(self, offset: int) -> bool:
         """Whether a record may be started without the map of a commit becoming too large."""
         base = self.tracker.committable
-        if base is None:
+        if base is None or offset - base < SURE_SPAN:
             return True
         runs, end = self._recalled
         parts = len(self.running) + 1 + (runs if base < end else 0)

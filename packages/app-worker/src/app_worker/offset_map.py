@@ -35,6 +35,9 @@ _HEAD_BYTES = _FIXED + PLACE_BYTES + MOST_VARINT_BYTES + 1 + 2
 ADMISSIBLE = LONGEST * 3 // 4 - _HEAD_BYTES
 """Bytes of runs or bits that the work admitted may lead to."""
 
+SURE_SPAN = 8 * ADMISSIBLE
+"""Offsets that a bitmap has room for, whatever is complete among them."""
+
 Runs = Sequence[tuple[int, int]]
 """Of offsets: the first, and the one behind the last; ascending, and never touching each other."""
 
@@ -120,7 +123,7 @@ def admits(base: int, offset: int, parts: int) -> bool:
     from each other: the records in work, this one included, and the runs that were recalled.
     """
     span = offset + 1 - base
-    return span <= 8 * ADMISSIBLE or 2 * parts * _varint_bytes(span) <= ADMISSIBLE
+    return span <= SURE_SPAN or 2 * parts * _varint_bytes(span) <= ADMISSIBLE
 
 
 def _as_runs(base: int, done: Runs, room: int) -> tuple[bytes, int]:

@@ -4,12 +4,21 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 
-from app_worker.admission import Admission, Slot, Source
+from app_worker.admission import Admission, Source
 from app_worker.execution import Execution
 from app_worker.lanes import Arrival, Lane, Lanes, Running
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.time_limit import Call
+
+AT_ONCE = 8
+"""Tasks that are begun in one turn of the loop. Each goes on with the next record by itself, so of
+records that are complete at once a few tasks take all, and of others all are soon begun."""
+
+SLICE_SECONDS = 0.001
+"""How long records that are complete at once may follow each other in one turn of the loop."""
 
 LONGEST_ALARM_SECONDS = 30.0
 """A waiting head is looked at again after so long at the latest: the wall clock may jump."""
@@ -33,7 +42,7 @@ class Starter:
         self._lanes = lanes
         self._execution = execution
         self._claimant = admission.claimant(source, self._start_soon)
-        self._max_in_flight = admission.max_records
+        self._half = admission.max_records // 2 or 1
         self._records = metrics.records.labels(source.value)
         self._now = now
         self._loop = asyncio.get_running_loop()
@@ -41,6 +50,8 @@ class Starter:
         self._room = room
         self._queue: deque[Lane] = deque()
         self._scheduled = False
+        self._uncounted = 0
+        self._slice_ends = 0.0
 
     def offer(self, lane: Lane) -> None:
         """Something may be startable in this lane now."""
@@ -61,34 +72,48 @@ class Starter:
     def _start(self) -> None:
         self._scheduled = False
         self._execution.count()
-        queue, now = self._queue, self._clock()
+        now = self._clock()
+        self._slice_ends = now + SLICE_SECONDS
+        for _ in range(AT_ONCE):
+            running = Running()
+            if not self._next(running, now):
+                break
+            task = self._loop.create_task(self._work(running))
+            running.call = Call(task)
+            task.add_done_callback(partial(self._ended, running))
+        else:
+            self._start_soon()
+        if self._uncounted:
+            self._records.inc(self._uncounted)
+            self._uncounted = 0
+            self._room.set()
+
+    def _next(self, running: Running, now: float) -> bool:
+        """Take the next record that may start into work, if there is one."""
+        queue = self._queue
         # Half of all places at most are for one of several partitions: it may be a slow one.
-        most = self._max_in_flight // 2 or 1 if len(self._lanes) > 1 else math.inf
-        started = 0
+        most = self._half if len(self._lanes) > 1 else math.inf
         while queue:
             lane = queue[0]
             arrival = lane.head()
-            if arrival is None or len(lane.running) >= most or self._must_wait(lane, arrival):
+            if (
+                arrival is None
+                or len(lane.running) >= most
+                or not lane.admits(arrival.record.offset)
+                or (arrival.record.not_before_ms and self._waits(lane, arrival))
+            ):
                 queue.popleft()
                 lane.queued = False
                 continue
             slot = self._claimant.admit(arrival.size, now)
             if slot is None:
-                break
+                return False
             queue.rotate(-1)
-            self._run(lane, lane.start_head(), slot)
-            started += 1
-        else:
-            self._claimant.withdraw()
-        if started:
-            self._records.inc(started)
-            self._room.set()
-
-    def _must_wait(self, lane: Lane, arrival: Arrival) -> bool:
-        record = arrival.record
-        if not lane.admits(record.offset):
+            running.begin(lane, slot)
+            self._uncounted += 1
             return True
-        return bool(record.not_before_ms) and self._waits(lane, arrival)
+        self._claimant.withdraw()
+        return False
 
     def _waits(self, lane: Lane, arrival: Arrival) -> bool:
         seconds = arrival.seconds_left(self._now() * 1000, self._clock())
@@ -103,21 +128,38 @@ class Starter:
         lane.alarm = None
         self.offer(lane)
 
-    def _run(self, lane: Lane, arrival: Arrival, slot: Slot) -> None:
-        task = self._loop.create_task(self._execution.complete(arrival))
-        lane.running[arrival.record.offset] = Running(arrival, task, slot)
-        task.add_done_callback(partial(self._ended, lane, arrival, slot))
+    async def _work(self, running: Running) -> None:
+        """Complete a record, and then the next one, as long as any may start.
 
-    def _ended(self, lane: Lane, arrival: Arrival, slot: Slot, task: asyncio.Task[None]) -> None:
-        del lane.running[arrival.record.offset]
-        self._claimant.release(slot)
+        A task for each would cost as much as the rest of its way.
+        """
+        call, context = running.call, copy_context()
+        while True:
+            await self._execution.complete(running.arrival, call)
+            self._completed(running)
+            # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
+            # leaves behind in its context or its task is not for the next record to find.
+            if running.lane.stopped or call.task.cancelling() or copy_context() != context:
+                return
+            now = self._clock()
+            if now > self._slice_ends and now - running.since < SLICE_SECONDS:
+                return
+            if not self._next(running, now):
+                return
+
+    def _completed(self, running: Running) -> None:
+        running.end()
+        self._claimant.release(running.slot)
+        # It counts in the lane that it started in, and only a lane alive is ever committed.
+        running.lane.tracker.complete(running.arrival.record.offset)
+        self._room.set()
+        self.offer(running.lane)
+
+    def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
+        if running.end():
+            self._claimant.release(running.slot)
         if task.cancelled():
             return
         error = task.exception()
-        if error is None:
-            # It counts in the lane that it started in, and only a lane alive is ever committed.
-            lane.tracker.complete(arrival.record.offset)
-            self._room.set()
-            self.offer(lane)
-        elif not self.crashed.done():
+        if error is not None and not self.crashed.done():
             self.crashed.set_exception(error)

@@ -7,13 +7,13 @@ Cut = Literal["over", "aside"]
 
 
 class Call:
-    """One call of a handler, from its begin to its end."""
+    """The call of a handler that a task is in, one after the other."""
 
     __slots__ = ("began", "cut", "task")
 
-    def __init__(self, task: asyncio.Task[None], began: float) -> None:
+    def __init__(self, task: asyncio.Task[None]) -> None:
         self.task = task
-        self.began = began
+        self.began = 0.0
         """On the loop's clock, in seconds."""
         self.cut: Cut | None = None
         """Why it was told to end, by a cancellation that is taken back; None if it was not."""
@@ -31,23 +31,24 @@ class TimeLimit:
         self._calls: dict[Call, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, task: asyncio.Task[None], now: float) -> Call:
-        """A call begins, in this task."""
-        call = Call(task, now)
+    def begin(self, call: Call, now: float) -> None:
+        """A call begins. To be ended before the next one of the same task begins."""
+        call.began, call.cut = now, None
         self._calls[call] = None
         if self._timer is None:
             self._look_at(now + self._seconds)
-        return call
 
     def end(self, call: Call) -> None:
         """The call has ended, in whatever way."""
         self._calls.pop(call, None)
 
-    def cut(self, call: Call, why: Cut) -> None:
-        """Tell the call to end, if that was not done before."""
-        if call.cut is None:
-            call.cut = why
-            call.task.cancel()
+    def cut(self, call: Call, why: Cut) -> bool:
+        """Tell the call to end; False if that was done before, or it has ended by itself."""
+        if self._calls.pop(call, call) is not None:
+            return False
+        call.cut = why
+        call.task.cancel()
+        return True
 
     def close(self) -> None:
         """No more calls will begin."""
@@ -65,5 +66,4 @@ class TimeLimit:
             if oldest.began + self._seconds > now:
                 self._look_at(oldest.began + self._seconds)
                 return
-            del self._calls[oldest]
             self.cut(oldest, "over")

@@ -16,6 +16,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from app_worker.observability.quick_histogram import QuickHistogram
+
 Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
@@ -315,7 +317,9 @@ class WorkerMetrics:
         self.oldest_open_record_age = OLDEST_OPEN_RECORD_AGE.bind(registry)
         self.stuck_heads = STUCK_HEADS.bind(registry)
         self.paused_partitions = PAUSED_PARTITIONS.bind(registry)
-        self.handler_seconds = HANDLER_SECONDS.bind(registry)
+        self.handler_seconds = QuickHistogram(
+            HANDLER_SECONDS.name, HANDLER_SECONDS.help, HANDLER_SECONDS.buckets, registry
+        )
         self.outcomes = OUTCOMES.bind(registry)
         self.parked = PARKED.bind(registry)
         self.dead_letters = DEAD_LETTERS.bind(registry)
