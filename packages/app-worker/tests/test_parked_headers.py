@@ -42,6 +42,7 @@ parks = st.builds(
     delay=st.just("5s"),
     reason=text,
     detail=text,
+    postponed=st.integers(0, 1_000),
 )
 
 
@@ -78,6 +79,7 @@ def test_what_was_parked_comes_back(record: Record, park: Park, now_ms: int, sec
         delivery=park.delivery,
         attempts=park.attempts,
         not_before_ms=now_ms + seconds * 1_000,
+        postponed=park.postponed,
     )
 
 
@@ -95,6 +97,12 @@ GOOD = (
     ("worker-origin", b"t:0:1"),
     ("worker-origin-timestamp", b"7"),
 )
+
+
+@pytest.mark.parametrize("count", [b"-1", b"x"])
+def test_a_count_of_postponements_that_cannot_be_read_is_named(count: bytes) -> None:
+    with pytest.raises(NotParkedError, match="header worker-postponed cannot be read"):
+        unpark(message(headers=(*GOOD, ("worker-postponed", count))))
 
 
 def test_the_smallest_set_of_headers_is_enough() -> None:

@@ -16,7 +16,8 @@ from app_worker.record import Origin, Record
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.delivery import UnknownCustomer, WebhookHandler
 from webhook_worker.directory import BrokenEndpoint, Snapshot
-from webhook_worker.endpoint import Endpoint
+from webhook_worker.endpoint import Endpoint, Limits
+from webhook_worker.isolation.gate import Isolation
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.request import Request
 from webhook_worker.signing import Secret
@@ -94,11 +95,14 @@ class Way:
     ) -> None:
         self.sender = ScriptedSender(answers)
         self.registry = CollectorRegistry()
+        metrics = WebhookMetrics(self.registry)
+        self.isolation = Isolation(100, 100, metrics, jitter=lambda: 0.0)
         self.handler = WebhookHandler(
             Snapshot(endpoints, broken),
             self.sender,
+            self.isolation,
             SCHEDULE,
-            WebhookMetrics(self.registry),
+            metrics,
             max_event_bytes=1000,
             unknown_customer=unknown_customer,
             now=lambda: NOW,
@@ -314,3 +318,34 @@ async def test_a_success_costs_no_log_line_by_default(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, "webhook_worker"):
         await Way(endpoint("a")).outcomes()
     assert not caplog.records
+
+
+async def test_what_may_not_be_sent_now_is_parked_without_an_attempt() -> None:
+    way = Way(
+        endpoint("bad", limits=Limits(rate=0.5)),
+        endpoint("good"),
+        answers={"bad": Failed("timeout", "no answer within 15 s")},
+    )
+    await way.outcomes()
+    assert await way.outcomes() == [
+        Park("bad", 0, "5s", "rate_limited", "no attempt was made", 1),
+        Done("good"),
+    ]
+    assert way.counted("webhook_postponed_total", reason="rate_limited") == 1
+    assert len(way.sender.requests) == 3
+
+
+async def test_after_an_attempt_a_delivery_is_postponed_no_longer() -> None:
+    way = Way(endpoint("bad"), answers={"bad": Answered(503)})
+    parked = record(delivery="bad", attempts=0)._replace(postponed=7)
+    assert await way.outcomes(parked) == [Park("bad", 1, "5s", "status", "status 503")]
+
+
+async def test_an_attempt_that_is_cancelled_gives_its_permit_back() -> None:
+    way = Way(endpoint("a"))
+    handling = asyncio.ensure_future(way.outcomes())
+    await asyncio.sleep(0)
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert way.isolation.state()["places"] == 0

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Park
+from app_worker.record import Origin, Record
 from webhook_worker.attempt import Answered, Failed, FailureKind
-from webhook_worker.outcome import outcome_of, park_or_give_up
-from webhook_worker.retry import next_delay
+from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
+from webhook_worker.retry import MOST_POSTPONED, next_delay
 
 SCHEDULE = DelaySchedule("webhook", ("5s", "5m", "30m", "2h"))
 
@@ -131,3 +132,54 @@ def test_a_wait_is_never_shorter_than_scheduled_and_asked_for_if_it_can_be(
         longest = max(map(schedule.seconds, delays))
         assert seconds >= schedule.seconds(scheduled)
         assert seconds >= min(retry_after or 0.0, longest)
+
+
+def parked(attempts: int = 0, postponed: int = 0) -> Record:
+    place = Origin("webhook", 0, 1)
+    return Record(*place, b"k", b"v", (), 1, place, "e", attempts, postponed=postponed)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "postponed", "delay"),
+    [(0, 0, "5s"), (0, 1, "5m"), (0, 2, "30m"), (0, 3, "2h"), (0, 40, "2h"), (3, 0, "30m")],
+)
+def test_what_is_postponed_waits_longer_from_time_to_time_and_no_attempt_is_charged(
+    attempts: int, postponed: int, delay: str
+) -> None:
+    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "endpoint_busy", 0.0)
+    assert outcome == Park(
+        "e", attempts, delay, "endpoint_busy", "no attempt was made", postponed + 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "delay"), [(0.0, "5s"), (5.1, "5m"), (301.0, "30m"), (1e9, "10h")]
+)
+def test_it_waits_as_long_as_it_makes_no_sense_to_ask_again(seconds: float, delay: str) -> None:
+    schedule = DelaySchedule("webhook", ("5s", "5m", "30m", "2h", "10h"))
+    outcome = postpone("e", parked(), schedule, "rate_limited", seconds)
+    assert isinstance(outcome, Park)
+    assert outcome.delay == delay
+
+
+def test_what_was_postponed_too_often_is_given_up() -> None:
+    outcome = postpone("e", parked(2, MOST_POSTPONED), SCHEDULE, "circuit_open", 0.0)
+    said = "postponed 50 times in a row, the last time as circuit_open"
+    assert outcome == DeadLetter("e", 2, "exhausted", said)
+
+
+def test_a_schedule_of_long_delays_alone_is_kept_to() -> None:
+    outcome = postpone("e", parked(), DelaySchedule("w", ("10h", "3h")), "endpoint_busy", 0.0)
+    assert isinstance(outcome, Park)
+    assert outcome.delay == "3h"
+
+
+@given(st.integers(0, 10), st.integers(0, 200), st.floats(0, 1e6))
+def test_postponing_ends(attempts: int, postponed: int, seconds: float) -> None:
+    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "circuit_open", seconds)
+    if postponed >= MOST_POSTPONED:
+        assert isinstance(outcome, DeadLetter)
+    else:
+        assert isinstance(outcome, Park)
+        assert outcome.postponed == postponed + 1
+        assert outcome.delay in SCHEDULE.delays

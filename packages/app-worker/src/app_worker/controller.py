@@ -30,6 +30,7 @@ from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.recall import Recall
 from app_worker.record import Record
+from app_worker.share import Share
 from app_worker.starter import Starter
 from kafka_utils import IncrementalConsumer
 
@@ -89,6 +90,7 @@ class Controller:
         metrics: WorkerMetrics,
         scope: Scope,
         read: Callable[[KafkaRecord], Record] = fresh,
+        share: Share | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.joined = asyncio.Event()
@@ -97,6 +99,7 @@ class Controller:
         self._settings = settings
         self._metrics = metrics
         self._name = scope.group_id
+        self._share = share
         self._stopping = asyncio.Event()
         self._end_by: float | None = None
         """When the last drain must be over, on the loop's clock, once the end has begun."""
@@ -216,7 +219,7 @@ class Controller:
         if not self._stopping.is_set():
             for partition in partitions:
                 self._lanes.begin(partition)
-        self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
+        self._tell_owned()
         self._room.set()
         self._fetching.interrupt()
         self.joined.set()
@@ -279,7 +282,14 @@ class Controller:
         self._commits.drop(lanes)
         for lane in lanes:
             self._forget_lag(lane.partition)
+        self._tell_owned()
+
+    def _tell_owned(self) -> None:
         self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
+        if self._share is not None:
+            topics = self._consumer.subscription()
+            there = [self._consumer.partitions_for_topic(topic) or () for topic in topics]
+            self._share.set(len(self._lanes), sum(map(len, there)))
 
     def state(self) -> dict[str, object]:
         """What it works on, as plain values for /debug/state."""
@@ -318,6 +328,7 @@ class Controller:
             await asyncio.sleep(OBSERVE_SECONDS)
             self._look_for_stuck_heads()
             self._count_pauses()
+            self._tell_owned()
             owned = self._consumer.assignment()
             for lane in self._lanes:
                 here = lane.partition

@@ -153,6 +153,9 @@ def _check_storable(outcome: Park | DeadLetter) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise HandlerFault(f"the {name} of its {kind} cannot be written as UTF-8") from None
-    attempts: object = outcome.attempts
-    if not isinstance(attempts, int) or attempts < 0:
-        raise HandlerFault(f"the attempts of its {kind} are no whole number from 0")
+    counts: dict[str, object] = {"attempts": outcome.attempts}
+    if isinstance(outcome, Park):
+        counts["postponed"] = outcome.postponed
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 0:
+            raise HandlerFault(f"the {name} of its {kind} is no whole number from 0")

@@ -26,6 +26,8 @@ class Park:
     reason: str
     detail: str = ""
     """What came back, in a few words for a person. No payload, no secret."""
+    postponed: int = 0
+    """How often in a row, this time included, it was parked without an attempt; 0 after one."""
 
 
 @dataclass(frozen=True, slots=True)

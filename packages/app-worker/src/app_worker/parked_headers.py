@@ -12,6 +12,8 @@ from app_worker.record import Origin, Record
 PREFIX = "worker-"
 DELIVERY = "worker-delivery"
 ATTEMPTS = "worker-attempts"
+POSTPONED = "worker-postponed"
+"""Only where a delivery was parked without an attempt: how often in a row."""
 NOT_BEFORE = "worker-not-before"
 """Unix milliseconds."""
 ORIGIN = "worker-origin"
@@ -83,6 +85,7 @@ def unpark(message: KafkaRecord) -> Record:
         delivery=ours.get(DELIVERY),
         attempts=_read(ours, ATTEMPTS, _count),
         not_before_ms=min(_read(ours, NOT_BEFORE, _moment), _latest(message)),
+        postponed=_read(ours, POSTPONED, _count, "0"),
     )
 
 
@@ -98,7 +101,10 @@ def longest_wait_seconds(topic: str) -> float:
 def parked_headers(record: Record, park: Park, now_ms: int, delay_seconds: float) -> OwnHeaders:
     """The headers of ``record`` in the delay topic, to come back ``delay_seconds`` after now."""
     not_before = now_ms + round(delay_seconds * 1000)
-    return [*record.headers, *_ours(record, park), (NOT_BEFORE, _number(not_before))]
+    headers = [*record.headers, *_ours(record, park), (NOT_BEFORE, _number(not_before))]
+    if park.postponed:
+        headers.append((POSTPONED, _number(park.postponed)))
+    return headers
 
 
 def dead_letter_headers(record: Record, dead: DeadLetter, now_ms: int) -> OwnHeaders:

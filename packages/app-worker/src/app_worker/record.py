@@ -38,6 +38,8 @@ class Record(NamedTuple):
     """How often it was tried before."""
     not_before_ms: int = 0
     """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
+    postponed: int = 0
+    """How often in a row it was parked without an attempt."""
 
     @property
     def size(self) -> int:

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from app_worker.parking import Parking
 from app_worker.positions import committed_in
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
+from app_worker.share import Share
 from app_worker.startup import cluster_of, wait_for_topics
 from kafka_utils import GroupError, create_consumer, create_producer
 
@@ -56,6 +57,8 @@ class WorkerPlan:
     """The command that creates them, to be shown when they are missing."""
     retries: bool = True
     """Whether this process also reads the delay topics."""
+    share: Share = field(default_factory=Share)
+    """Says, while the worker works, what part of the topic's partitions it owns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ class _Worker:
             metrics=self._metrics,
             scope=Scope(cluster_id, config.group_id),
             read=unpark if parked else fresh,
+            share=None if parked else self._plan.share,
         )
         return Member(config.group_id, controller, Subscription(topics=topics))
 

@@ -14,8 +14,9 @@ from webhook_worker.directory import Directory
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.errors import BadEventError
 from webhook_worker.event import Event, body, parse_event
+from webhook_worker.isolation.gate import Isolation, Refusal
 from webhook_worker.metrics import WebhookMetrics
-from webhook_worker.outcome import outcome_of, park_or_give_up
+from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
 from webhook_worker.request import Request, build
 
 UnknownCustomer = Literal["drop", "dead-letter"]
@@ -42,6 +43,7 @@ class WebhookHandler:
         self,
         directory: Directory,
         sender: Attempts,
+        isolation: Isolation,
         schedule: DelaySchedule,
         metrics: WebhookMetrics,
         *,
@@ -52,6 +54,7 @@ class WebhookHandler:
         """``now`` gives unix seconds."""
         self._directory = directory
         self._sender = sender
+        self._isolation = isolation
         self._schedule = schedule
         self._metrics = metrics
         self._max_event_bytes = max_event_bytes
@@ -98,9 +101,16 @@ class WebhookHandler:
     async def _deliver(
         self, record: Record, event: Event, content: bytes, endpoint: Endpoint
     ) -> Outcome:
-        request = build(content, event.id, endpoint, self._now())
+        permit = await self._isolation.enter(endpoint)
+        if isinstance(permit, Refusal):
+            return self._postpone(record, event, endpoint, permit)
+        attempt = None
         began = time.monotonic()
-        attempt = await self._sender.attempt(request)
+        try:
+            request = build(content, event.id, endpoint, self._now())
+            attempt = await self._sender.attempt(request)
+        finally:
+            self._isolation.leave(permit, attempt)
         seconds = time.monotonic() - began
         attempts = record.attempts + 1
         outcome = outcome_of(attempt, endpoint.id, attempts, self._schedule)
@@ -109,6 +119,16 @@ class WebhookHandler:
             self._metrics.delivered(self._now() - record.timestamp_ms / 1000)
         _tell(event, endpoint, attempts, attempt, outcome, seconds)
         return outcome
+
+    def _postpone(
+        self, record: Record, event: Event, endpoint: Endpoint, refusal: Refusal
+    ) -> Outcome:
+        self._metrics.postponed.labels(refusal.reason).inc()
+        _log.debug(
+            "postponed",
+            extra={"event": event.id, "endpoint": endpoint.id, "reason": refusal.reason},
+        )
+        return postpone(endpoint.id, record, self._schedule, refusal.reason, refusal.seconds)
 
     def _wait_for_repair(self, record: Record, endpoint_id: str | None) -> Outcome:
         if endpoint_id is None:

@@ -94,8 +94,6 @@ def count_endpoints(snapshot: Snapshot) -> dict[str, int]:
 def unenforced(snapshot: Snapshot) -> str | None:
     """One sentence about what endpoints ask for and this version does not do; None if nothing."""
     asked = {
-        "limits.concurrency": [e.id for e in snapshot.endpoints if e.limits.concurrency],
-        "limits.rate": [e.id for e in snapshot.endpoints if e.limits.rate],
         "ordered": [e.id for e in snapshot.endpoints if e.ordered],
     }
     parts = [f"{field} ({_some(ids)})" for field, ids in asked.items() if ids]

@@ -16,6 +16,7 @@ END_TO_END_BUCKETS = (
 
 EVENT_RESULTS = ("matched", "no_endpoint", "unknown_customer", *get_args(BadEventReason))
 ATTEMPT_RESULTS = ("1xx", "2xx", "3xx", "4xx", "5xx", *get_args(FailureKind))
+POSTPONED_REASONS = ("circuit_open", "endpoint_busy", "rate_limited")
 
 EVENTS = Metric(
     name="webhook_events_total",
@@ -39,6 +40,27 @@ ATTEMPT_SECONDS = Metric(
     labels=("outcome",),
     buckets=LATENCY_BUCKETS,
     help="Time of one HTTP request, from resolving the name to the end of the answer.",
+)
+POSTPONED = Metric(
+    name="webhook_postponed_total",
+    kind=Counter,
+    unit="deliveries",
+    labels=("reason",),
+    help="Deliveries that were parked without an attempt: circuit_open, endpoint_busy (it has as "
+    "many as it may have, or is slow while places are scarce) or rate_limited.",
+)
+WAITING = Metric(
+    name="webhook_waiting",
+    kind=Gauge,
+    unit="deliveries",
+    help="Deliveries in work that wait, shortly, until their endpoint may have another attempt.",
+)
+OPEN_CIRCUITS = Metric(
+    name="webhook_open_circuits",
+    kind=Gauge,
+    unit="endpoints",
+    help="Endpoints that failed three times in a row or oftener, and get one attempt at a time, "
+    "with pauses, until one is answered.",
 )
 END_TO_END_SECONDS = Metric(
     name="webhook_end_to_end_seconds",
@@ -78,6 +100,9 @@ WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     EVENTS,
     ATTEMPTS,
     ATTEMPT_SECONDS,
+    POSTPONED,
+    WAITING,
+    OPEN_CIRCUITS,
     END_TO_END_SECONDS,
     ENDPOINTS,
     ENDPOINT_RELOAD_FAILURES,
@@ -93,6 +118,9 @@ class WebhookMetrics:
         self.events = EVENTS.bind(registry)
         self.attempts = ATTEMPTS.bind(registry)
         self.attempt_seconds = ATTEMPT_SECONDS.bind(registry)
+        self.postponed = POSTPONED.bind(registry)
+        self.waiting = WAITING.bind(registry)
+        self.open_circuits = OPEN_CIRCUITS.bind(registry)
         self.end_to_end_seconds = END_TO_END_SECONDS.bind(registry)
         self.endpoints = ENDPOINTS.bind(registry)
         self.endpoint_reload_failures = ENDPOINT_RELOAD_FAILURES.bind(registry)
@@ -103,6 +131,8 @@ class WebhookMetrics:
             self.events.labels(result)
         for result in ATTEMPT_RESULTS:
             self.attempts.labels(result)
+        for reason in POSTPONED_REASONS:
+            self.postponed.labels(reason)
         self._of_result: dict[str, tuple[Counter, Histogram]] = {}
 
     def saw_event(self, result: str) -> None:

@@ -2,8 +2,9 @@
 
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Outcome, Park
+from app_worker.record import Record
 from webhook_worker.attempt import Answered, Attempt
-from webhook_worker.retry import next_delay
+from webhook_worker.retry import next_delay, postponed_delay
 
 GONE = 410
 MOST_SAID_CHARACTERS = 200
@@ -46,6 +47,25 @@ def park_or_give_up(
     if delay is None:
         return DeadLetter(endpoint_id, attempts, "exhausted", detail)
     return Park(endpoint_id, attempts, delay, reason, detail)
+
+
+def postpone(
+    endpoint_id: str,
+    record: Record,
+    schedule: DelaySchedule,
+    reason: str,
+    seconds: float,
+) -> Park | DeadLetter:
+    """Park the delivery without an attempt, and charge none; it should wait ``seconds`` at least.
+
+    What was postponed too often is given up as ``exhausted``.
+    """
+    postponed = record.postponed + 1
+    delay = postponed_delay(schedule, record.attempts, postponed, seconds)
+    if delay is None:
+        detail = f"postponed {record.postponed} times in a row, the last time as {reason}"
+        return DeadLetter(endpoint_id, record.attempts, "exhausted", detail)
+    return Park(endpoint_id, record.attempts, delay, reason, "no attempt was made", postponed)
 
 
 def _printable(body: bytes) -> str:

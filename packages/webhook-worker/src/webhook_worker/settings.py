@@ -149,6 +149,11 @@ class WebhookSettings(Settings):
         description="The most that one attempt may take, from resolving the name to the end of "
         "the answer; shorter than `WORKER_HANDLER_TIMEOUT_SECONDS`.",
     )
+    endpoint_concurrency: Annotated[int, Unit("attempts"), Field(ge=0, le=100_000)] = Field(
+        0,
+        description="The most attempts at one time at one endpoint, in one process; its own "
+        "`limits.concurrency` may be lower. 0 for as many as `WORKER_MAX_IN_FLIGHT`.",
+    )
     retry_schedule: Durations = Field(
         ("5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"),
         description="How long to wait after each failed attempt; after one more, the delivery "

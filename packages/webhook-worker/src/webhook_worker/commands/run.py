@@ -16,6 +16,7 @@ from app_worker.errors import AppWorkerError
 from app_worker.handler import Handler
 from app_worker.observability.logs import configure_logging
 from app_worker.observability.metrics import create_registry
+from app_worker.share import Share
 from app_worker.startup import cluster_of, wait_for_topics
 from app_worker.worker import run_worker
 from kafka_utils import KafkaUtilsError, create_reader
@@ -26,6 +27,7 @@ from webhook_worker.directory.file import FileDirectory
 from webhook_worker.directory.topic import TopicDirectory
 from webhook_worker.endpoint_report import EndpointReport, TopicReport
 from webhook_worker.errors import WebhookError
+from webhook_worker.isolation.gate import Isolation
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.plan import CREATE_COMMAND, plan_of
 from webhook_worker.sending.pool import limits_within
@@ -55,18 +57,22 @@ def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for warning in strangers(environ):
         _log.warning("%s", warning)
     registry = create_registry()
-    handler = webhook_handler(settings, source, WebhookMetrics(registry))
     plan = plan_of(settings.webhook)
+    handler = webhook_handler(settings, source, WebhookMetrics(registry), plan.share)
     return asyncio.run(run_worker(plan, settings.kafka, settings.worker, handler, registry))
 
 
 @asynccontextmanager
 async def webhook_handler(
-    settings: AllSettings, source: FileDirectory | EndpointsTopic, metrics: WebhookMetrics
+    settings: AllSettings,
+    source: FileDirectory | EndpointsTopic,
+    metrics: WebhookMetrics,
+    share: Share,
 ) -> AsyncIterator[Handler]:
     """The handler with what it needs: connections, and endpoints that are kept up to date."""
     webhook = settings.webhook
-    most = settings.worker.max_in_flight * CONNECTIONS_PER_RECORD
+    places = settings.worker.max_in_flight
+    most = places * CONNECTIONS_PER_RECORD
     limits = limits_within(_open_files(), most)
     async with (
         Sender(
@@ -80,6 +86,12 @@ async def webhook_handler(
         yield WebhookHandler(
             directory,
             sender,
+            Isolation(
+                places,
+                webhook.endpoint_concurrency or places,
+                metrics,
+                share=lambda: share.fraction,
+            ),
             webhook.schedule,
             metrics,
             max_event_bytes=webhook.max_event_bytes,

@@ -1,0 +1,248 @@
+"""Gives permits for attempts, so that what hangs or fails leaves the places to the others."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from webhook_worker.attempt import Answered, Attempt
+from webhook_worker.endpoint import Endpoint
+from webhook_worker.isolation.standing import SLOW_SECONDS, Permit, Standing
+from webhook_worker.metrics import WebhookMetrics
+
+Reason = Literal["circuit_open", "rate_limited", "endpoint_busy"]
+
+LONGEST_WAIT_SECONDS = 2.0
+"""A delivery waits no longer for a permit."""
+CROWDED_SHARE = 0.9
+"""Of the places; from then on nobody waits for one that does not answer, nor many for anyone."""
+WAITING_SHARE = 0.25
+"""The part of the places that may wait for one endpoint in any case."""
+CROWDED_SILENCE_SECONDS = 0.25
+"""So long an endpoint may be silent, while it is crowded, before it counts as slow."""
+HALF = 0.5
+SLOW_SHARE = 0.2
+"""Slow endpoints share half of the places, but of those beyond it they get none while they have
+this part of all."""
+LOOK_SECONDS = 0.1
+"""Between two looks at those who wait."""
+MOST_REMEMBERED = 10_000
+"""Endpoints that are remembered although there is nothing bad to say of them."""
+TOO_MANY_REQUESTS = 429
+SERVER_ERROR = 500
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No attempt is to be made now."""
+
+    reason: Reason
+    seconds: float = 0.0
+    """How long it makes no sense to ask again, as far as is known."""
+
+
+BUSY = Refusal("endpoint_busy")
+
+
+class Isolation:
+    """Knows of each endpoint what it has in flight, and says who may make an attempt.
+
+    All of it is of one process: each has caps and circuits of its own, and finds out for itself.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        most_per_endpoint: int,
+        metrics: WebhookMetrics,
+        *,
+        share: Callable[[], float] = lambda: 1.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``places`` is how many records may be in flight; ``share`` the part of the whole fleet's
+        work that is done here, by which the rate limit of an endpoint is divided."""
+        self._places = places
+        self._most = most_per_endpoint
+        self._share = share
+        self._jitter = jitter
+        self._clock = asyncio.get_running_loop().time
+        self._standings: dict[str, Standing] = {}
+        self._busy: dict[Standing, None] = {}
+        """Those that hold places."""
+        self._inside = 0
+        self._look: asyncio.TimerHandle | None = None
+        metrics.waiting.set_function(lambda: sum(len(each.waiting) for each in self._busy))
+        metrics.open_circuits.set_function(
+            lambda: sum(not each.breaker.is_closed for each in self._standings.values())
+        )
+
+    async def enter(self, endpoint: Endpoint) -> Permit | Refusal:
+        """Return a permit, to be given back by ``leave``; it may be waited for, shortly."""
+        standing = self._standing_of(endpoint)
+        now = self._clock()
+        if not standing.breaker.is_closed and (closed := self._shut_out(standing, now)):
+            return closed
+        if endpoint.limits.rate is not None:
+            rate = endpoint.limits.rate * self._share()
+            if wait := standing.pace.wait(rate, now):
+                return Refusal("rate_limited", wait)
+        if self._is_crowded_by(standing, now):
+            return BUSY
+        if standing.has_room and not standing.waiting:
+            self._hold(standing)
+            permit: Permit | Refusal = standing.begin(now)
+        elif self._may_wait(standing, now):
+            permit = await self._wait(standing, now)
+        else:
+            return BUSY
+        if endpoint.limits.rate is not None:
+            standing.pace.take(endpoint.limits.rate * self._share(), self._clock())
+        return permit
+
+    def leave(self, permit: Permit, attempt: Attempt | None) -> None:
+        """The attempt is over; None if it was cancelled, and so says nothing."""
+        standing, now = permit.standing, self._clock()
+        del standing.permits[permit]
+        if attempt is not None:
+            self._judge(permit, attempt, now)
+        self._inside -= 1
+        if standing.waiting:
+            self._let_in(standing, now)
+        if not standing.inside:
+            del self._busy[standing]
+            if len(self._standings) > MOST_REMEMBERED and standing.is_forgettable(now):
+                del self._standings[standing.endpoint_id]
+
+    def state(self) -> dict[str, int]:
+        """How much it holds now, and remembers."""
+        return {
+            "places": self._inside,
+            "endpoints": len(self._busy),
+            "waiting": sum(len(each.waiting) for each in self._busy),
+            "remembered": len(self._standings),
+        }
+
+    def _standing_of(self, endpoint: Endpoint) -> Standing:
+        standing = self._standings.get(endpoint.id)
+        wanted = endpoint.limits.concurrency
+        most = self._most if wanted is None else min(wanted, self._most)
+        if standing is None:
+            standing = self._standings[endpoint.id] = Standing(endpoint.id, most)
+        else:
+            standing.cap.bound(most)
+        return standing
+
+    def _shut_out(self, standing: Standing, now: float) -> Refusal | None:
+        seconds = standing.breaker.seconds_open(now)
+        if seconds or standing.permits:  # A probe is under way.
+            return Refusal("circuit_open", seconds)
+        return None
+
+    def _is_crowded_by(self, standing: Standing, now: float) -> bool:
+        """Whether slow endpoints, of which this is one, have their part of the places already."""
+        if self._inside < self._places * HALF or not standing.is_slow(now, self._patience()):
+            return False
+        theirs = sum(each.inside for each in self._busy if each.is_slow(now, self._patience()))
+        return theirs >= self._places * SLOW_SHARE
+
+    def _may_wait(self, standing: Standing, now: float) -> bool:
+        if standing.is_slow(now, self._patience()):
+            return False
+        turns = (len(standing.waiting) + 1) / max(1, standing.cap.allowed)
+        if turns * standing.seconds > LONGEST_WAIT_SECONDS:
+            return False
+        if len(standing.waiting) < self._places * WAITING_SHARE or len(self._busy) == 1:
+            return True
+        # Those that wait for one that still gets more attempts from round to round are soon gone.
+        return self._inside < self._places * (HALF if standing.cap.is_full else CROWDED_SHARE)
+
+    @property
+    def _crowded(self) -> bool:
+        return self._inside >= self._places * CROWDED_SHARE and len(self._busy) > 1
+
+    def _patience(self) -> float:
+        return CROWDED_SILENCE_SECONDS if self._crowded else SLOW_SECONDS
+
+    def _hold(self, standing: Standing) -> None:
+        self._inside += 1
+        self._busy[standing] = None
+
+    async def _wait(self, standing: Standing, now: float) -> Permit | Refusal:
+        permitted: asyncio.Future[Permit | None] = asyncio.get_running_loop().create_future()
+        self._hold(standing)
+        standing.waiting.append((permitted, now))
+        if self._look is None:
+            self._look_later()
+        try:
+            permit = await permitted
+        except asyncio.CancelledError:
+            self._withdraw(standing, permitted, now)
+            raise
+        return BUSY if permit is None else permit
+
+    def _withdraw(
+        self, standing: Standing, permitted: "asyncio.Future[Permit | None]", since: float
+    ) -> None:
+        if permitted.cancelled():
+            if (permitted, since) in standing.waiting:
+                standing.waiting.remove((permitted, since))
+                self._let_go(standing)
+        elif permit := permitted.result():
+            self.leave(permit, None)
+
+    def _let_in(self, standing: Standing, now: float) -> None:
+        """The first of those who wait may go, as many as there is room for."""
+        while standing.waiting and standing.has_room:
+            permitted, _ = standing.waiting.popleft()
+            if permitted.cancelled():
+                self._let_go(standing)
+            else:
+                permitted.set_result(standing.begin(now))
+
+    def _let_go(self, standing: Standing) -> None:
+        self._inside -= 1
+        if not standing.inside:
+            self._busy.pop(standing, None)
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_at_waiting)
+
+    def _look_at_waiting(self) -> None:
+        """Nobody waits for what does not answer, nor for too long."""
+        self._look = None
+        now = self._clock()
+        for standing in [each for each in self._busy if each.waiting]:
+            hopeless = standing.is_slow(now, self._patience()) or not standing.breaker.is_closed
+            while standing.waiting:
+                permitted, since = standing.waiting[0]
+                if not (hopeless or now - since > LONGEST_WAIT_SECONDS):
+                    break
+                standing.waiting.popleft()
+                self._let_go(standing)
+                if not permitted.cancelled():
+                    permitted.set_result(None)
+        if any(each.waiting for each in self._busy):
+            self._look_later()
+
+    def _judge(self, permit: Permit, attempt: Attempt, now: float) -> None:
+        standing = permit.standing
+        if is_failure(attempt):
+            if standing.failed(permit.began, now, self._jitter()):
+                _log.info("a circuit was opened", extra={"endpoint": standing.endpoint_id})
+        elif isinstance(attempt, Answered) and standing.answered(permit.began, now):
+            _log.info("a circuit was closed", extra={"endpoint": standing.endpoint_id})
+
+
+def is_failure(attempt: Attempt) -> bool:
+    """Whether it tells of trouble at the receiver, so that trying others of its soon helps nobody.
+
+    A refusal of one event, such as 400, is an answer like another. What is our own fault says
+    nothing.
+    """
+    if isinstance(attempt, Answered):
+        return attempt.status >= SERVER_ERROR or attempt.status == TOO_MANY_REQUESTS
+    return not attempt.ours
