@@ -108,6 +108,33 @@ def test_who_withdraws_stands_in_nobodys_way() -> None:
     assert take(fresh, 1)
 
 
+def test_what_is_being_stored_leaves_its_place_to_the_next_as_often_as_there_are_places() -> None:
+    admission = Admission(3, 1_000)
+    fresh, _, woken = claimants(admission)
+    slots = take(fresh, 9)
+    admission.store(slots[0])
+    assert woken == [Source.FRESH]
+    slots += take(fresh, 9)
+    for slot in slots[1:]:
+        admission.store(slot)
+        slots += take(fresh, 9)
+    assert len(slots) == admission.in_flight == admission.bytes_in_flight == 6
+    for slot in slots:
+        fresh.release(slot)
+    assert admission.in_flight == admission.bytes_in_flight == 0
+    assert len(take(fresh, 9)) == 3
+
+
+def test_the_bytes_of_what_is_being_stored_count() -> None:
+    admission = Admission(100, 1_000)
+    fresh, _, _ = claimants(admission)
+    (large,) = take(fresh, 1, size=900)
+    admission.store(large)
+    assert not take(fresh, 1, size=200)
+    fresh.release(large)
+    assert take(fresh, 1, size=5_000)
+
+
 def test_the_oldest_record_in_flight_is_known() -> None:
     admission = Admission(10, 1_000)
     fresh, _, _ = claimants(admission)

@@ -10,6 +10,7 @@ from aiokafka.errors import (
 )
 from scripted.bench import A, Bench
 
+from app_worker.admission import Admission
 from app_worker.handler import DeadLetter, Done, Park
 from app_worker.record import Record
 
@@ -147,6 +148,26 @@ async def test_every_outcome_is_stored_before_its_record_completes() -> None:
     assert bench.consumer.group[A] == 1
     for outcome in ("done", "parked", "dead_letter"):
         assert bench.count("outcomes_total", outcome=outcome) == 1
+
+
+async def test_what_is_being_stored_takes_no_place_from_what_is_handled() -> None:
+    bench = Bench(limits=Admission(10, 10_000))
+    bench.producer.refuse = NotEnoughReplicasError()
+    bench.handler.outcomes = lambda record: (
+        [Park("e", 1, "5s", "x")] if record.offset < 10 else [Done()]
+    )
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.handler.hold(0, *range(10, 40))
+        bench.consumer.append(A, *range(40))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        assert bench.handler.running == 10
+        assert bench.count("in_flight") == 20
+        bench.handler.let_go(0, *range(10, 40))
+        bench.producer.refuse = None
+        await asyncio.sleep(10)
+        assert bench.consumer.group == {A: 40}
 
 
 async def test_while_kafka_refuses_the_record_stays_open_and_nothing_is_committed() -> None:

@@ -32,6 +32,8 @@ class Admission:
     - Parked records are below fresh ones: while both wait, a quarter of the places are for parked
       records and the rest for fresh ones. While only one source waits, it may have all of them.
     - Who was refused first is next, so a large record is not overtaken for ever by small ones.
+    - A record whose handling is over, and whose outcome is being stored, leaves its place to the
+      next; so may ``max_records`` at a time. Its bytes count until it is complete.
     """
 
     def __init__(self, max_records: int, max_bytes: int) -> None:
@@ -39,6 +41,7 @@ class Admission:
         self.max_bytes = max_bytes
         self.bytes_in_flight = 0
         self._slots: dict[Slot, None] = {}
+        self._storing: dict[Slot, None] = {}
         self._in_flight = dict.fromkeys(Source, 0)
         parked = max(1, max_records // 4)
         self._share = {Source.PARKED: parked, Source.FRESH: max(1, max_records - parked)}
@@ -47,14 +50,14 @@ class Admission:
 
     @property
     def in_flight(self) -> int:
-        """Records in flight."""
-        return len(self._slots)
+        """Records in flight, also those whose outcome is being stored."""
+        return len(self._slots) + len(self._storing)
 
     @property
     def oldest_since(self) -> float | None:
         """When the oldest record in flight was admitted; None without any."""
-        slot = next(iter(self._slots), None)
-        return slot.since if slot else None
+        oldest = [next(iter(slots)).since for slots in (self._slots, self._storing) if slots]
+        return min(oldest, default=None)
 
     def claimant(self, source: Source, wake: Callable[[], None]) -> "Claimant":
         """Somebody who asks for slots. ``wake`` is called when asking again may succeed.
@@ -83,10 +86,22 @@ class Admission:
                 self._wake_next()
         return slot
 
+    def store(self, slot: Slot) -> None:
+        """What is left of a record is to be stored: its place is free, if not too many are."""
+        if len(self._storing) < self.max_records:
+            del self._slots[slot]
+            self._in_flight[slot.source] -= 1
+            self._storing[slot] = None
+            if self._waiting:
+                self._wake_next()
+
     def release(self, slot: Slot) -> None:
         """A record is complete, or was cancelled. To be called once for each slot."""
-        del self._slots[slot]
-        self._in_flight[slot.source] -= 1
+        if slot in self._slots:
+            del self._slots[slot]
+            self._in_flight[slot.source] -= 1
+        else:
+            del self._storing[slot]
         self.bytes_in_flight -= slot.size
         if self._waiting:
             self._wake_next()
@@ -98,7 +113,7 @@ class Admission:
 
     def _fits(self, size: int) -> bool:
         slots = self._slots
-        if not slots:
+        if not slots and not self._storing:
             return True
         return len(slots) < self.max_records and self.bytes_in_flight + size <= self.max_bytes
 

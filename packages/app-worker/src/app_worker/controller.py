@@ -114,7 +114,9 @@ class Controller:
         self._positions = Positions(
             consumer, committed, self._lanes, self._commits, settings.auto_offset_reset, metrics
         )
-        self._execution = Execution(handler, parking, metrics, settings.handler_timeout_seconds)
+        self._execution = Execution(
+            handler, parking, limits, metrics, settings.handler_timeout_seconds
+        )
         self._starter = Starter(
             self._lanes,
             self._execution,

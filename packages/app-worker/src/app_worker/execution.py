@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from app_worker.admission import Admission
 from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
-from app_worker.lanes import Arrival
+from app_worker.lanes import Running
 from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
@@ -28,10 +29,16 @@ class Execution:
     """Calls the handler within its time, and stores what comes of it."""
 
     def __init__(
-        self, handler: Handler, parking: Parking, metrics: WorkerMetrics, timeout_seconds: float
+        self,
+        handler: Handler,
+        parking: Parking,
+        limits: Admission,
+        metrics: WorkerMetrics,
+        timeout_seconds: float,
     ) -> None:
         self._handler = handler
         self._parking = parking
+        self._limits = limits
         self._limit = TimeLimit(timeout_seconds)
         self._clock = asyncio.get_running_loop().time
         self._seconds = metrics.handler_seconds
@@ -55,13 +62,15 @@ class Execution:
         self.count()
         self._limit.close()
 
-    async def complete(self, arrival: Arrival, call: Call) -> None:
+    async def complete(self, running: Running) -> None:
         """Return when every outcome of the record is safely stored.
 
         If this is cancelled the record is not complete.
         """
+        arrival, call = running.arrival, running.call
         record = arrival.record
         if arrival.unfit is not None:
+            self._limits.store(running.slot)
             await self._parking.store(record, arrival.unfit)
             return
         self._limit.begin(call, self._clock())
@@ -80,6 +89,7 @@ class Execution:
             self._seconds.observe(self._clock() - call.began)
         to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
         if to_store:
+            self._limits.store(running.slot)
             await self._store(record, to_store)
         self._uncounted += len(outcomes) - len(to_store)
 

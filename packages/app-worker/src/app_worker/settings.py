@@ -202,7 +202,8 @@ class WorkerSettings(Settings):
 
     max_in_flight: Annotated[int, Unit("records"), Field(ge=1, le=100_000)] = Field(
         default=100,
-        description="Records in work at a time; one of several partitions gets half of it at most.",
+        description="Records in work at a time; one of several partitions gets half of it at most. "
+        "As many again may be waiting to be parked.",
     )
     max_in_flight_bytes: Annotated[int, Unit("bytes"), Field(ge=1)] = Field(
         default=32 * 1024 * 1024, description="Bytes of key, value and headers in work at a time."

@@ -135,7 +135,7 @@ class Starter:
         """
         call, context = running.call, copy_context()
         while True:
-            await self._execution.complete(running.arrival, call)
+            await self._execution.complete(running)
             self._completed(running)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
             # leaves behind in its context or its task is not for the next record to find.

@@ -55,7 +55,8 @@ IN_FLIGHT = Metric(
     name="worker_in_flight",
     kind=Gauge,
     unit="records",
-    help="Records in work now, parking included.",
+    help="Records in work now. Those whose outcome is being stored count too, and have as many "
+    "places again.",
 )
 IN_FLIGHT_BYTES = Metric(
     name="worker_in_flight_bytes",

@@ -1,0 +1,1 @@
+"""What healthy endpoints lose when others hang."""
