@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Park
 from app_worker.observability.metrics import WorkerMetrics
-from app_worker.parking import Letter, Parking, backoff_seconds
+from app_worker.parking import Letter, Parking
 from app_worker.record import Origin, Record
 
 NOW = 1_000.0
@@ -252,8 +252,3 @@ async def test_a_null_value_with_a_key_stays_null() -> None:
     park, _ = parking(producer)
     await park.store(tombstone, PARK)
     assert producer.stored[0].value is None
-
-
-def test_backoff_doubles_up_to_five_seconds_less_up_to_a_half() -> None:
-    assert [backoff_seconds(tries, 0.0) for tries in (1, 2, 3, 99)] == [0.1, 0.2, 0.4, 5.0]
-    assert backoff_seconds(99, 1.0) == 2.5

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app_worker import startup
-from app_worker.startup import backoff_seconds, wait_for_topics
+from app_worker.startup import wait_for_topics
 from kafka_utils import UnreachableError
 
 COMMAND = "make-the-topics --now"
@@ -33,11 +31,6 @@ async def wait(cluster: Cluster, needed: Sequence[str] = ("a", "b")) -> list[str
     reasons: list[str] = []
     await wait_for_topics(needed, COMMAND, cluster.look, reasons.append, jitter=lambda: 0.0)
     return reasons
-
-
-@given(st.integers(1, 10_000), st.floats(0, 1))
-def test_the_backoff_is_bounded(tries: int, jitter: float) -> None:
-    assert 0.25 <= backoff_seconds(tries, jitter) <= 10
 
 
 @pytest.mark.looptime

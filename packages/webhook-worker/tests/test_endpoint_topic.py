@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
-from webhook_worker.directory.topic import AGAIN_SECONDS, CHECK_SECONDS, TopicDirectory
+from webhook_worker.directory.topic import BACKOFF, CHECK_SECONDS, TopicDirectory
 from webhook_worker.endpoint_report import TopicReport
 from webhook_worker.metrics import WebhookMetrics
 
@@ -170,6 +170,22 @@ async def test_without_brokers_it_keeps_what_it_has_and_is_no_longer_known_to_be
     assert topic.connections == 1
 
 
+async def test_while_it_cannot_be_read_it_is_tried_again_with_pauses_that_grow() -> None:
+    topic = Topic(("a", entry("a")))
+    async with following(topic) as scene:
+        await scene.directory.caught_up.wait()
+        topic.failures += [KafkaConnectionError("again") for _ in range(100)]
+        await asyncio.sleep(300)
+        assert 11 <= topic.connections <= 22
+        assert scene.value("webhook_endpoint_read_failures_total") == topic.connections
+        assert scene.ids() == ["a"]
+        topic.failures.clear()
+        await asyncio.sleep(BACKOFF.longest)
+        failed = topic.connections
+        await asyncio.sleep(300)
+        assert topic.connections == failed
+
+
 async def test_a_reading_that_fails_begins_anew_and_replaces_the_old_when_it_has_caught_up() -> (
     None
 ):
@@ -179,7 +195,7 @@ async def test_a_reading_that_fails_begins_anew_and_replaces_the_old_when_it_has
         topic.changes = [("b", entry("b")), ("c", entry("c"))]
         topic.readable = 1
         topic.failures.append(KafkaConnectionError("for good"))
-        await asyncio.sleep(AGAIN_SECONDS + 5)
+        await asyncio.sleep(BACKOFF.longest)
         assert topic.connections == 2
         assert scene.ids() == ["a", "b"]
         topic.readable = 2

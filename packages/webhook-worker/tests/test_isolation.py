@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -157,6 +158,25 @@ async def test_three_failures_open_the_circuit_and_one_probe_at_a_time_closes_it
     assert fleet.registry.get_sample_value("webhook_open_circuits") == 0
     said = [(one.message, one.__dict__["endpoint"]) for one in caplog.records]
     assert said == [("a circuit was opened", "flaky"), ("a circuit was closed", "flaky")]
+
+
+async def test_who_waits_when_a_circuit_opens_is_turned_away_at_once() -> None:
+    fleet = Fleet()
+    flaky = endpoint("flaky", Limits(concurrency=1))
+    fleet.answers["flaky"] = (0.1, Answered(500))
+    words = await asyncio.gather(*(fleet.deliver(flaky) for _ in range(10)))
+    assert Counter(words) == {"failed": 3, "endpoint_busy": 7}
+    assert now() <= 0.4
+
+
+async def test_what_was_known_of_another_url_does_not_count() -> None:
+    fleet = Fleet()
+    wrong = endpoint("one")
+    fleet.answers["one"] = (0.1, Failed("connect", "refused"))
+    assert [await fleet.deliver(wrong) for _ in range(4)][-1] == "circuit_open"
+    assert await fleet.deliver(replace(wrong, ordered=True)) == "circuit_open"
+    fleet.answers["one"] = (0.1, OK)
+    assert await fleet.deliver(replace(wrong, url=parse_url("https://right.example/"))) == "ok"
 
 
 @pytest.mark.parametrize("attempt", [Answered(400), Answered(404), Failed("dns", "", ours=True)])

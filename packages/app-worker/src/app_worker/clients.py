@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from app_worker.startup import backoff_seconds
+from app_worker.startup import BACKOFF
 
 CLOSE_SECONDS = 2.0
 """The most that closing one may take, so that the end keeps to its budget without brokers too."""
@@ -52,7 +52,7 @@ async def connected(
         finally:
             await stop_client(client)
         tries += 1
-        seconds = backoff_seconds(tries, jitter())
+        seconds = BACKOFF.seconds(tries, jitter())
         _log.warning("%s; next try in %.1f s", obstacle, seconds, extra={"tries": tries})
         await asyncio.sleep(seconds)
 

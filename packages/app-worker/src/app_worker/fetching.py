@@ -16,6 +16,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from app_worker.backoff import Backoff
 from app_worker.handler import DeadLetter
 from app_worker.lanes import Arrival, Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
@@ -61,8 +62,7 @@ PATIENCE_SECONDS = 60.0
 """How long every poll may fail. Then the group has dropped this member in any case, and a process
 that starts anew has better chances."""
 
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 5.0
+BACKOFF = Backoff(first=0.5, longest=5.0)
 
 _log = logging.getLogger(__name__)
 
@@ -276,8 +276,7 @@ class Fetching:
         _log.error("fetching failed and will be tried again", extra=detail)
         # Records of other partitions that the same call had taken out of the buffers are gone.
         self._positions.reread(asked)
-        backoff = FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10)
-        await asyncio.sleep(min(backoff, LONGEST_BACKOFF_SECONDS))
+        await asyncio.sleep(BACKOFF.seconds(self._failures))
 
     def _suspect(self, asked: Collection[Lane], error: UnreadableError) -> None:
         """One of these lanes has something unreadable; which one, only its own poll can tell."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
+from app_worker.backoff import Backoff
 from app_worker.delays import DelaySchedule, spread
 from app_worker.handler import DeadLetter, Park
 from app_worker.observability.metrics import WorkerMetrics
@@ -23,8 +24,7 @@ from app_worker.parked_headers import (
 )
 from app_worker.record import Record
 
-FIRST_BACKOFF_SECONDS = 0.1
-LONGEST_BACKOFF_SECONDS = 5.0
+BACKOFF = Backoff(first=0.1, longest=5.0)
 
 STALLED_SECONDS = 10.0
 """A write without an answer counts as a failure each time that so long has passed."""
@@ -143,7 +143,7 @@ class Parking:
                         return False
                 failures += 1
                 self._failed(current.topic, f"{type(error).__name__}: {error}")
-                await asyncio.sleep(backoff_seconds(failures, self._jitter()))
+                await asyncio.sleep(BACKOFF.seconds(failures, self._jitter()))
             else:
                 return True
 
@@ -174,12 +174,6 @@ class Parking:
 
     def _now_ms(self) -> int:
         return round(self._now() * 1000)
-
-
-def backoff_seconds(failures: int, jitter: float) -> float:
-    """The pause after so many failures (1 is the first); ``jitter`` is from 0 to 1."""
-    doubled = FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16)
-    return min(doubled, LONGEST_BACKOFF_SECONDS) * (1 - jitter / 2)
 
 
 def _value_bytes(value: bytes | None) -> tuple[str, bytes]:

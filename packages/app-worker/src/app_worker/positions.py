@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, cast
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from app_worker.backoff import Backoff
 from app_worker.commits import Commits
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.logs import error_text
@@ -20,8 +21,7 @@ Policy = Literal["earliest", "latest"]
 COLLECT_SECONDS = 0.05
 """How long lanes without an offset are gathered for one question to the coordinator."""
 
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 10.0
+BACKOFF = Backoff(first=0.5, longest=10.0)
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +237,4 @@ async def _back_off(failures: int, error: Exception) -> None:
     # would stay unread if nobody tried again.
     detail = {"error": error_text(error, (KafkaError, KafkaUtilsError, OSError))}
     _log.warning("where to read a partition from cannot be found out yet", extra=detail)
-    await asyncio.sleep(
-        min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_BACKOFF_SECONDS)
-    )
+    await asyncio.sleep(BACKOFF.seconds(failures))

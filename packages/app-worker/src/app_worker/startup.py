@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
 
+from app_worker.backoff import Backoff
 from kafka_utils import Admin, KafkaUtilsError
 
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 10.0
+BACKOFF = Backoff(first=0.5, longest=10.0)
 
 _log = logging.getLogger(__name__)
 
@@ -22,15 +22,6 @@ class Cluster:
 
     cluster_id: str
     topics: Collection[str]
-
-
-def backoff_seconds(tries: int, jitter: float) -> float:
-    """How long to wait after so many failed tries (1 is the first); ``jitter`` is from 0 to 1.
-
-    Doubles from 0.5 s to 10 s, less up to a half by the jitter, so that a fleet spreads out.
-    """
-    doubled = FIRST_BACKOFF_SECONDS * 2.0 ** min(tries - 1, 10)
-    return min(doubled, LONGEST_BACKOFF_SECONDS) * (1 - jitter / 2)
 
 
 async def wait_for_topics(
@@ -50,7 +41,7 @@ async def wait_for_topics(
         if cluster is not None and not obstacle:
             return cluster
         tries += 1
-        seconds = backoff_seconds(tries, jitter())
+        seconds = BACKOFF.seconds(tries, jitter())
         not_yet(obstacle)
         _log.warning("%s; next try in %.1f s", obstacle, seconds, extra={"tries": tries})
         await asyncio.sleep(seconds)

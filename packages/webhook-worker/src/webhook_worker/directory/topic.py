@@ -1,6 +1,7 @@
 """Endpoints from a compacted topic, which every process reads as a whole and goes on reading."""
 
 import asyncio
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
@@ -9,6 +10,7 @@ from typing import Protocol
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from app_worker.backoff import Backoff
 from webhook_worker.directory import EndpointProblem
 from webhook_worker.directory.table import EndpointTable
 from webhook_worker.endpoint import Endpoint
@@ -22,8 +24,8 @@ SHORT_POLL_MS = 10
 """While entries are to be checked yet."""
 MOST_CHECKED = 100
 """Entries at a time; it takes some milliseconds."""
-AGAIN_SECONDS = 5.0
-"""After a failure that ended the reading."""
+BACKOFF = Backoff(first=1.0, longest=30.0)
+"""After a failure that ended the reading; longer after each that came before it was whole."""
 
 
 class Reader(Protocol):
@@ -87,15 +89,18 @@ class TopicDirectory:
 
     async def follow(self) -> None:
         """Read until cancelled."""
+        failures = 0
         while True:
             try:
                 async with self._connect() as reader:
                     self._table = await self._whole(reader)
                     self.caught_up.set()
+                    failures = 0
                     await self._changes(reader)
             except (KafkaError, OSError) as error:
                 self._told.cannot_be_read(error)
-            await asyncio.sleep(AGAIN_SECONDS)
+            failures += 1
+            await asyncio.sleep(BACKOFF.seconds(failures, random.random()))
 
     def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
         """See Directory."""

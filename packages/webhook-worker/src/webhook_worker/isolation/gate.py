@@ -113,9 +113,9 @@ class Isolation:
         if standing.waiting:
             self._let_in(standing, now)
         if not standing.inside:
-            del self._busy[standing]
+            self._busy.pop(standing, None)
             if len(self._standings) > MOST_REMEMBERED and standing.is_forgettable(now):
-                del self._standings[standing.endpoint_id]
+                self._standings.pop(standing.endpoint.id, None)
 
     def state(self) -> dict[str, int]:
         """How much it holds now, and remembers."""
@@ -128,12 +128,15 @@ class Isolation:
 
     def _standing_of(self, endpoint: Endpoint) -> Standing:
         standing = self._standings.get(endpoint.id)
+        if standing is not None and standing.endpoint is endpoint:
+            return standing
         wanted = endpoint.limits.concurrency
         most = self._most if wanted is None else min(wanted, self._most)
-        if standing is None:
-            standing = self._standings[endpoint.id] = Standing(endpoint.id, most)
-        else:
-            standing.cap.bound(most)
+        if standing is None or standing.endpoint.url != endpoint.url:
+            # What is known of another URL says nothing of this one.
+            standing = self._standings[endpoint.id] = Standing(endpoint, most)
+        standing.endpoint = endpoint
+        standing.cap.bound(most)
         return standing
 
     def _shut_out(self, standing: Standing, now: float) -> Refusal | None:
@@ -196,6 +199,8 @@ class Isolation:
 
     def _let_in(self, standing: Standing, now: float) -> None:
         """The first of those who wait may go, as many as there is room for."""
+        if not standing.breaker.is_closed:
+            self._turn_away(standing, float("inf"))
         while standing.waiting and standing.has_room:
             permitted, _ = standing.waiting.popleft()
             if permitted.cancelled():
@@ -216,25 +221,26 @@ class Isolation:
         self._look = None
         now = self._clock()
         for standing in [each for each in self._busy if each.waiting]:
-            hopeless = standing.is_slow(now, self._patience()) or not standing.breaker.is_closed
-            while standing.waiting:
-                permitted, since = standing.waiting[0]
-                if not (hopeless or now - since > LONGEST_WAIT_SECONDS):
-                    break
-                standing.waiting.popleft()
-                self._let_go(standing)
-                if not permitted.cancelled():
-                    permitted.set_result(None)
+            hopeless = standing.is_slow(now, self._patience())
+            self._turn_away(standing, float("inf") if hopeless else now - LONGEST_WAIT_SECONDS)
         if any(each.waiting for each in self._busy):
             self._look_later()
+
+    def _turn_away(self, standing: Standing, before: float) -> None:
+        """Who has waited since then or longer waits no more."""
+        while standing.waiting and standing.waiting[0][1] <= before:
+            permitted, _ = standing.waiting.popleft()
+            self._let_go(standing)
+            if not permitted.cancelled():
+                permitted.set_result(None)
 
     def _judge(self, permit: Permit, attempt: Attempt, now: float) -> None:
         standing = permit.standing
         if is_failure(attempt):
             if standing.failed(permit.began, now, self._jitter()):
-                _log.info("a circuit was opened", extra={"endpoint": standing.endpoint_id})
+                _log.info("a circuit was opened", extra={"endpoint": standing.endpoint.id})
         elif isinstance(attempt, Answered) and standing.answered(permit.began, now):
-            _log.info("a circuit was closed", extra={"endpoint": standing.endpoint_id})
+            _log.info("a circuit was closed", extra={"endpoint": standing.endpoint.id})
 
 
 def is_failure(attempt: Attempt) -> bool:

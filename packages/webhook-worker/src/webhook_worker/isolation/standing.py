@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from webhook_worker.endpoint import Endpoint
 from webhook_worker.isolation.breaker import Breaker
 from webhook_worker.isolation.cap import Cap
 from webhook_worker.isolation.pace import Pace
@@ -29,7 +30,7 @@ class Standing:
     __slots__ = (
         "breaker",
         "cap",
-        "endpoint_id",
+        "endpoint",
         "last_answer",
         "pace",
         "permits",
@@ -37,8 +38,8 @@ class Standing:
         "waiting",
     )
 
-    def __init__(self, endpoint_id: str, most: int) -> None:
-        self.endpoint_id = endpoint_id
+    def __init__(self, endpoint: Endpoint, most: int) -> None:
+        self.endpoint = endpoint
         self.cap = Cap(most)
         self.breaker = Breaker()
         self.pace = Pace()
