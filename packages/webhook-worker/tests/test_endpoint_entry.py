@@ -121,7 +121,7 @@ def test_a_secrets_file_of_something_else_is_refused(lines: list[str]) -> None:
         ({"secrets": []}, "secrets", SECRETS),
         ({"secrets": KEY1}, "secrets", SECRETS),
         ({"secrets": [KEY1] * 11}, "secrets", SECRETS),
-        ({"secrets": [KEY1, "abc"]}, "secrets[1]", "must begin with whsec_"),
+        ({"secrets": [KEY1, "abc"]}, "secrets[1]", "must begin with whsec_ (or whsk_)"),
         ({"secrets": [42]}, "secrets[0]", "must be a string"),
         ({"secrets": ..., "secrets_file": 1}, "secrets_file", QUOTES),
         ({"secrets": ..., "secrets_file": "x"}, "secrets_file", NO_FILE),

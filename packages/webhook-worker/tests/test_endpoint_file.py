@@ -10,7 +10,7 @@ import pytest
 from webhook_worker.directory import Directory, Snapshot
 from webhook_worker.directory.file import FileDirectory
 from webhook_worker.errors import DirectoryError
-from webhook_worker.signing import Secret
+from webhook_worker.signing import Key, Secret
 
 KEY1 = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY2 = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -34,7 +34,7 @@ def ids_of(directory: Directory) -> list[str]:
     return [endpoint.id for endpoint in directory.endpoints_for("acme", "t")]
 
 
-def secrets_of(directory: FileDirectory) -> list[Secret]:
+def secrets_of(directory: FileDirectory) -> list[Key]:
     return list(directory.snapshot.endpoints[0].secrets)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from webhook_worker.signing import Secret
+from webhook_worker.signing import Key
 from webhook_worker.url import Url
 
 
@@ -23,7 +23,7 @@ class Endpoint:
     id: str
     customer_id: str
     url: Url = field(repr=False)
-    secrets: tuple[Secret, ...] = field(repr=False)
+    secrets: tuple[Key, ...] = field(repr=False)
     """One or more; each signs every request."""
     event_types: frozenset[str] | None = field(default=None, repr=False)
     """The types that it receives, compared as a whole; None for all."""

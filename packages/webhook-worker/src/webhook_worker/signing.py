@@ -1,9 +1,11 @@
-"""Signs what is sent, as Standard Webhooks 1.0.0 defines it (scheme v1, HMAC-SHA256)."""
+"""Signs what is sent, as Standard Webhooks 1.0.0 defines it."""
 
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
+from webhook_worker.ed25519 import PREFIX as PRIVATE_PREFIX
+from webhook_worker.ed25519 import PrivateKey
 from webhook_worker.errors import BadSecretError
 
 PREFIX = "whsec_"
@@ -12,7 +14,7 @@ MAX_KEY_BYTES = 64
 
 
 class Secret:
-    """A signing secret that never shows its key, neither in ``repr`` nor in ``str``."""
+    """A secret of scheme v1 (HMAC-SHA256) that never shows its key, not even in ``repr``."""
 
     __slots__ = ("_key",)
 
@@ -23,7 +25,7 @@ class Secret:
     def parse(cls, text: str) -> "Secret":
         """Read ``whsec_`` and the base64 of 24 to 64 bytes. Raises BadSecretError."""
         if not text.startswith(PREFIX):
-            raise BadSecretError(f"must begin with {PREFIX}")
+            raise BadSecretError(f"must begin with {PREFIX} (or {PRIVATE_PREFIX})")
         try:
             key = b64decode(text.removeprefix(PREFIX), validate=True)
         except ValueError:
@@ -48,7 +50,16 @@ class Secret:
         return hash(self._key)
 
 
-def sign(secrets: Sequence[Secret], message_id: str, timestamp: int, body: bytes) -> str:
+Key = Secret | PrivateKey
+"""What signs."""
+
+
+def parse_key(text: str) -> Key:
+    """Read a secret, ``whsec_...``, or a private key, ``whsk_...``. Raises BadSecretError."""
+    return PrivateKey.parse(text) if text.startswith(PRIVATE_PREFIX) else Secret.parse(text)
+
+
+def sign(secrets: Sequence[Key], message_id: str, timestamp: int, body: bytes) -> str:
     """The value of ``webhook-signature``: one entry a secret, in their order, parted by spaces.
 
     ``timestamp`` is the attempt's, in unix seconds. The receiver accepts any entry that it can

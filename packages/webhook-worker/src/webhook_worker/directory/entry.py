@@ -12,7 +12,7 @@ from webhook_worker.errors import (
     BadUrlError,
     FieldProblem,
 )
-from webhook_worker.signing import Secret
+from webhook_worker.signing import Key, parse_key
 from webhook_worker.url import Url, parse_url
 
 MAX_TEXT_CHARACTERS = 256
@@ -150,7 +150,7 @@ class _Check:
             self._wrong(str(error), "url")
             return None
 
-    def secrets(self, read_secrets: ReadSecrets) -> tuple[Secret, ...]:
+    def secrets(self, read_secrets: ReadSecrets) -> tuple[Key, ...]:
         given = [name for name in ("secrets", "secrets_file") if name in self._entry]
         if len(given) != 1:
             said = "is missing: give it, or" if not given else "cannot stand beside"
@@ -174,13 +174,13 @@ class _Check:
 
     def _parsed_secrets(
         self, texts: Sequence[object], path: Callable[[int], tuple[str | int, ...]]
-    ) -> tuple[Secret, ...]:
+    ) -> tuple[Key, ...]:
         secrets = []
         for index, text in enumerate(texts):
             try:
                 if not isinstance(text, str):
                     raise BadSecretError("must be a string")  # noqa: TRY301
-                secrets.append(Secret.parse(text))
+                secrets.append(parse_key(text))
             except BadSecretError as error:
                 self._wrong(str(error), *path(index))
         return tuple(secrets)
