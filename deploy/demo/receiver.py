@@ -94,7 +94,9 @@ class Receiver:
 
     async def _answer(self, manner: str) -> HTTPStatus:
         if manner == "fail":
-            return HTTPStatus.SERVICE_UNAVAILABLE
+            # It refuses every event. A circuit would open for one that is down, and its deliveries
+            # would be put off for longer than a demo takes.
+            return HTTPStatus.UNPROCESSABLE_ENTITY
         if manner == "slow":
             await asyncio.sleep(self._slowness.seconds(self._chance.random()))
         return HTTPStatus.OK

@@ -105,7 +105,7 @@ endpoints:
     assert problems_of(text) == [
         "line 3, endpoint a, customer_id must be a string: put quotes around it",
         "line 2, endpoint a, url is missing",
-        "line 6, endpoint a, secrets[1] must begin with whsec_",
+        "line 6, endpoint a, secrets[1] must begin with whsec_ (or whsk_)",
         "line 9, endpoint a, headers.Host is set by the sender or belongs to the connection",
         "line 11, endpoint b, customer_id is missing",
         "line 11, endpoint b, url is missing",
@@ -132,8 +132,8 @@ def test_problems_have_the_line_of_their_field_in_json() -> None:
     assert problems_of(text, JSON) == [
         "line 5, endpoint a, customer_id must be a string: put quotes around it",
         "line 3, endpoint a, url is missing",
-        "line 6, endpoint a, secrets[0] must begin with whsec_",
-        "line 7, endpoint a, secrets[1] must begin with whsec_",
+        "line 6, endpoint a, secrets[0] must begin with whsec_ (or whsk_)",
+        "line 7, endpoint a, secrets[1] must begin with whsec_ (or whsk_)",
         "line 9, endpoint a, headers.Host is set by the sender or belongs to the connection",
         "line 12, the entry must be a mapping with id, customer_id, url and so on",
         "line 14, version is not known: endpoints is the only field here",
