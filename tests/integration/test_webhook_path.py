@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,7 @@ class Receiver:
         try:
             yield self
         finally:
+            self.release.set()  # It would wait for those who wait.
             await runner.cleanup()
 
     def ids(self, manner: str) -> set[str]:
@@ -181,7 +183,7 @@ class Way:
             *("topics", "create", "--partitions", str(PARTITIONS)),
             *("--retry-partitions", str(RETRY_PARTITIONS)),
         )
-        assert len(created) == 4
+        assert len(created) == 5
 
     async def send(self, count: int, *more: str) -> set[str]:
         """Produce events by the command, all to one partition; their ids."""
@@ -190,11 +192,12 @@ class Way:
         )
         return {line.split()[0] for line in lines}
 
-    async def emit(self, count: int) -> set[str]:
+    async def emit(self, count: int, *customers: str) -> set[str]:
         """Produce events without the command, which takes a second to start; their ids."""
-        ids = {f"evt_{uuid.uuid4().hex}" for _ in range(count)}
-        await self.produce(map(event, ids))
-        return ids
+        ids = [f"evt_{uuid.uuid4().hex}" for _ in range(count)]
+        whose = cycle(customers or ["acme"])
+        await self.produce(event(each, customer_id=next(whose)) for each in ids)
+        return set(ids)
 
     async def produce(self, values: Iterable[bytes | None]) -> None:
         """Produce anything, over all partitions."""
@@ -313,6 +316,12 @@ def endpoint(receiver: Receiver, manner: str, **more: object) -> dict[str, objec
     return {"id": manner, "url": f"http://127.0.0.1:{receiver.port}/{manner}"} | more
 
 
+def held_ones(receiver: Receiver, count: int) -> list[dict[str, object]]:
+    """Endpoints of as many customers, each of which gets two attempts while it does not answer."""
+    held = endpoint(receiver, "held")
+    return [held | {"id": f"held-{n}", "customer_id": f"held-{n}"} for n in range(count)]
+
+
 def event(event_id: str, **more: object) -> bytes:
     members = {
         "id": event_id,
@@ -395,8 +404,9 @@ async def test_a_record_that_is_no_event_is_a_dead_letter_with_its_reason(
 async def test_sigterm_finishes_what_is_in_flight_and_nothing_is_delivered_twice(
     way: Way, receiver: Receiver
 ) -> None:
-    way.write_endpoints(endpoint(receiver, "held"))
-    sent = await way.emit(50)
+    held = held_ones(receiver, 25)
+    way.write_endpoints(*held)
+    sent = await way.emit(50, *(str(each["customer_id"]) for each in held))
     async with way.worker() as worker:
         await eventually(lambda: receiver.waiting == 50, lambda: worker.log)
         worker.process.send_signal(signal.SIGTERM)
@@ -404,15 +414,17 @@ async def test_sigterm_finishes_what_is_in_flight_and_nothing_is_delivered_twice
         receiver.release.set()
         assert await asyncio.wait_for(worker.process.wait(), PATIENCE_SECONDS) == 0
     assert await way.all_is_committed()
-    more = await way.emit(1)
+    more = await way.emit(1, "held-0")
     async with way.worker():
         await eventually(lambda: receiver.ids("held") == sent | more)
     assert receiver.times_delivered("held") == {1: 51}
 
 
 async def test_kill_loses_nothing(way: Way, receiver: Receiver) -> None:
-    way.write_endpoints(endpoint(receiver, "held"), endpoint(receiver, "fail"))
-    sent = await way.emit(60)
+    held = held_ones(receiver, 30)
+    way.write_endpoints(*held, endpoint(receiver, "fail"))
+    failing = await way.emit(1)
+    sent = await way.emit(60, *(str(each["customer_id"]) for each in held))
     async with way.worker() as worker:
         await eventually(lambda: receiver.waiting == 60, lambda: worker.log)
         worker.process.kill()
@@ -423,7 +435,7 @@ async def test_kill_loses_nothing(way: Way, receiver: Receiver) -> None:
         await eventually(way.all_is_committed, lambda: worker.log)
     given_up = {(dead["worker-delivery"], dead["worker-reason"]) for dead in await way.given_up()}
     assert given_up == {("fail", "exhausted")}
-    assert receiver.ids("fail") == sent
+    assert receiver.ids("fail") == failing
 
 
 async def test_endpoints_of_a_topic_come_change_break_and_go_while_the_worker_runs(

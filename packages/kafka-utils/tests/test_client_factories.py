@@ -151,6 +151,7 @@ def test_a_producer_is_idempotent_and_waits_for_all_replicas() -> None:
         "max_request_size": 1_048_576,
         "compression_type": "zstd",
         "linger_ms": 5,
+        "transactional_id": None,
         "enable_idempotence": True,
         "acks": "all",
         "security_protocol": "PLAINTEXT",

@@ -7,48 +7,61 @@ DAY_MS = 86_400_000
 
 
 def test_the_source_the_delays_and_the_dead_letters_are_created() -> None:
-    specs = topic_specs(DelaySchedule("webhook", ("5s", "24h", "5s")), "webhook.dead-letter")
+    specs = topic_specs(
+        DelaySchedule("webhook", ("5s", "24h", "5s")),
+        "webhook.dead-letter",
+        "webhook.dead-letter.replayed",
+    )
     assert [(spec.name, spec.partitions, spec.replication) for spec in specs] == [
         ("webhook", 100, 3),
         ("webhook.retry.5s", 12, 3),
         ("webhook.retry.24h", 12, 3),
         ("webhook.dead-letter", 12, 3),
+        ("webhook.dead-letter.replayed", 1, 3),
     ]
     assert all(spec.configs["min.insync.replicas"] == "2" for spec in specs)
     assert all(spec.configs["cleanup.policy"] == "delete" for spec in specs)
 
 
 def test_a_parked_delivery_outlives_its_delay_by_a_week() -> None:
-    _, short, long, dead = topic_specs(DelaySchedule("w", ("5s", "9d")), "dead")
+    _, short, long, dead, replayed = topic_specs(
+        DelaySchedule("w", ("5s", "9d")), "dead", "dead.replayed"
+    )
     assert int(short.configs["retention.ms"]) == 7 * DAY_MS + 5_000
     assert int(long.configs["retention.ms"]) == 16 * DAY_MS
     assert int(dead.configs["retention.ms"]) == 30 * DAY_MS
+    assert int(replayed.configs["retention.ms"]) > int(dead.configs["retention.ms"])
 
 
 def test_age_counts_from_parking_not_from_the_event() -> None:
-    source, *others = topic_specs(DelaySchedule("w", ("5s",)), "dead")
+    source, *others = topic_specs(DelaySchedule("w", ("5s",)), "dead", "dead.replayed")
     assert {spec.configs["message.timestamp.type"] for spec in others} == {"LogAppendTime"}
     assert "message.timestamp.type" not in source.configs
 
 
 def test_a_parked_record_may_be_larger_than_its_original() -> None:
-    source, *others = topic_specs(DelaySchedule("w", ("5s",)), "dead")
+    source, *others = topic_specs(DelaySchedule("w", ("5s",)), "dead", "dead.replayed")
     assert "max.message.bytes" not in source.configs
     assert all(int(spec.configs["max.message.bytes"]) > 2_000_000 for spec in others)
 
 
 def test_without_replicas_one_broker_is_enough() -> None:
     specs = topic_specs(
-        DelaySchedule("w", ("5s",)), "dead", partitions=4, replication=1, retry_partitions=2
+        DelaySchedule("w", ("5s",)),
+        "dead",
+        "dead.replayed",
+        partitions=4,
+        replication=1,
+        retry_partitions=2,
     )
     assert {spec.configs["min.insync.replicas"] for spec in specs} == {"1"}
-    assert [spec.partitions for spec in specs] == [4, 2, 2]
+    assert [spec.partitions for spec in specs] == [4, 2, 2, 1]
 
 
 def test_a_topic_of_endpoints_is_compacted() -> None:
     *others, endpoints = topic_specs(
-        DelaySchedule("w", ("5s",)), "dead", endpoints_topic="w.endpoints"
+        DelaySchedule("w", ("5s",)), "dead", "dead.replayed", endpoints_topic="w.endpoints"
     )
     assert endpoints.name == "w.endpoints"
     assert endpoints.configs["cleanup.policy"] == "compact"
-    assert len(others) == 3
+    assert len(others) == 4

@@ -63,6 +63,16 @@ def fresh(message: KafkaRecord) -> Record:
 
 def unpark(message: KafkaRecord) -> Record:
     """A record that parking wrote, with what its headers say. Raises NotParkedError."""
+    record, ours = read_stored(message)
+    not_before = min(_read(ours, NOT_BEFORE, _moment), _latest(message))
+    return record._replace(not_before_ms=not_before)
+
+
+def read_stored(message: KafkaRecord) -> tuple[Record, dict[str, str]]:
+    """What parking wrote into either kind of topic: the record, and all of our own headers.
+
+    Raises NotParkedError.
+    """
     ours: dict[str, str] = {}
     theirs: OwnHeaders = []
     for name, value in message.headers:
@@ -73,7 +83,7 @@ def unpark(message: KafkaRecord) -> Record:
         else:
             ours[name] = _text(name, value)
     value_is_null = _read(ours, VALUE_BYTES, int, "0") == NULL_LENGTH
-    return Record(
+    record = Record(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
@@ -84,9 +94,9 @@ def unpark(message: KafkaRecord) -> Record:
         origin=_read(ours, ORIGIN, _origin),
         delivery=ours.get(DELIVERY),
         attempts=_read(ours, ATTEMPTS, _count),
-        not_before_ms=min(_read(ours, NOT_BEFORE, _moment), _latest(message)),
         postponed=_read(ours, POSTPONED, _count, "0"),
     )
+    return record, ours
 
 
 def longest_wait_seconds(topic: str) -> float:

@@ -221,6 +221,8 @@ class ProducerConfig:
     """gzip, snappy, lz4, zstd, or None."""
     linger_ms: int = 0
     """How long records wait for others that could travel in the same request."""
+    transactional_id: str | None = None
+    """Whose transactions these are (KIP-98). To start a second producer with it ends the first."""
     security: Security = Security()
 
     def __post_init__(self) -> None:
@@ -230,6 +232,8 @@ class ProducerConfig:
         check.whole_number("linger_ms", "milliseconds", least=0)
         if self.compression is not None:
             check.one_of("compression", COMPRESSIONS)
+        if self.transactional_id is not None:
+            check.printable("transactional_id")
         check.longer_than(
             "request_timeout_ms", "linger_ms", "or records give up while they wait for others"
         )

@@ -5,17 +5,20 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 from aiokafka.errors import KafkaError
 
+from app_worker.delays import parse_duration
 from app_worker.errors import EnvironmentProblems
 from app_worker.settings import RETRY_GROUP_SUFFIX
 from kafka_utils import ConfigurationError, KafkaUtilsError
 from webhook_worker import __version__
-from webhook_worker.commands import check_config, endpoints, run, send, topics
+from webhook_worker.commands import check_config, dead_letters, endpoints, run, send, topics
 from webhook_worker.commands import group as group_commands
 from webhook_worker.commands.exit_codes import FAILED, INTERRUPTED, MISUSED
 from webhook_worker.topics import REPLICATION, RETRY_PARTITIONS, SOURCE_PARTITIONS
@@ -72,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     _add_topics(commands)
     _add_consumer_group(commands)
     _add_send(commands)
+    _add_dead_letters(commands)
     return top
 
 
@@ -157,6 +161,48 @@ def _add_send(commands: Commands) -> None:
     )
 
 
+def _add_dead_letters(commands: Commands) -> None:
+    group = _group(commands, "dead-letters", "look at what was given up, and deliver it again")
+    every = _command(group, "list", dead_letters.show_all, "print them, and how many by reason")
+    every.add_argument("--json", action="store_true", help="one JSON object a line")
+    every.add_argument("--count", action="store_true", help="only how many there are by reason")
+    one = _command(group, "show", dead_letters.show, "print everything about one of them")
+    one.add_argument("place", type=_place, metavar="PARTITION:OFFSET", help="as list prints it")
+    one.add_argument("--payload", action="store_true", help="the event too")
+    again = _command(
+        group,
+        "replay",
+        dead_letters.replay_all,
+        "deliver them again, each once, however often it is interrupted",
+    )
+    again.add_argument("--all", action="store_true", help="without any filter")
+    again.add_argument("--yes", action="store_true", help="do it; else it is only said")
+    again.add_argument(
+        "--rate", type=_rate, metavar="PER_SECOND", help="how many a second (default: no limit)"
+    )
+    for command in (every, again):
+        _add_filters(command)
+
+
+def _add_filters(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--endpoint", type=_text, metavar="ID", help="of this endpoint")
+    command.add_argument(
+        "--reason",
+        type=_text,
+        action="append",
+        dest="reasons",
+        metavar="CODE",
+        help="for this reason; may be repeated",
+    )
+    for name, what in (("--since", "not before"), ("--until", "before")):
+        command.add_argument(
+            name,
+            type=_moment,
+            metavar="TIME",
+            help=f"given up {what} this: 2026-01-31T12:00:00Z, or so long ago, such as 2h or 7d",
+        )
+
+
 def _group(commands: Commands, name: str, help_text: str) -> Commands:
     ours = commands.add_parser(name, help=help_text, description=help_text, epilog=EXIT_CODES)
     return ours.add_subparsers(required=True, metavar="COMMAND")
@@ -182,6 +228,28 @@ def _name(text: str) -> str:
     if not text or len(_text(text).encode()) > LONGEST_NAME_BYTES:
         raise argparse.ArgumentTypeError(f"must be a text of 1 to {LONGEST_NAME_BYTES} bytes")
     return text
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, colon, offset = text.partition(":")
+    if not (colon and (partition + offset).isdecimal() and partition and offset):
+        raise argparse.ArgumentTypeError(f"{text!r} must look like 3:1042")
+    return int(partition), int(offset)
+
+
+def _moment(text: str) -> int:
+    """Unix milliseconds."""
+    try:
+        return round((time.time() - parse_duration(text)) * 1000)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h"
+        ) from None
+    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 
 def _count(text: str) -> int:

@@ -23,6 +23,7 @@ from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
 LARGEST_PORT = 65_535
+REPLAYED_SUFFIX = ".replayed"
 ENDPOINTS_TOPIC = "webhook-endpoints"
 LARGEST_EVENT_BYTES = 1_000_000
 """What fits, with a key and headers, into a record of Kafka's own default limit (1,048,588)."""
@@ -199,6 +200,11 @@ class WebhookSettings(Settings):
         return DelaySchedule(topic=self.topic, delays=self.retry_schedule)
 
     @property
+    def replayed_topic(self) -> str:
+        """Where it is kept which dead letters were replayed."""
+        return f"{self.dead_letter_topic}{REPLAYED_SUFFIX}"
+
+    @property
     def egress_policy(self) -> EgressPolicy:
         """Where may be sent to."""
         return EgressPolicy(
@@ -232,6 +238,10 @@ class WebhookSettings(Settings):
             room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)
             allowed = f"at most {room} characters, so that {longest[len(self.topic) :]} can follow"
             yield sentence("WEBHOOK_TOPIC", repr(self.topic), allowed)
+        room = LONGEST_TOPIC_NAME - len(REPLAYED_SUFFIX)
+        if len(self.dead_letter_topic) > room:
+            allowed = f"at most {room} characters, so that {REPLAYED_SUFFIX} can follow"
+            yield sentence("WEBHOOK_DEAD_LETTER_TOPIC", repr(self.dead_letter_topic), allowed)
         if self.dead_letter_topic == self.topic or self.schedule.among([self.dead_letter_topic]):
             yield sentence(
                 "WEBHOOK_DEAD_LETTER_TOPIC",

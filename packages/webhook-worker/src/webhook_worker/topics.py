@@ -20,13 +20,15 @@ LARGEST_PARKED_BYTES = 2 * 1024 * 1024
 def topic_specs(
     schedule: DelaySchedule,
     dead_letter_topic: str,
+    replayed_topic: str,
     *,
     partitions: int = SOURCE_PARTITIONS,
     replication: int = REPLICATION,
     retry_partitions: int = RETRY_PARTITIONS,
     endpoints_topic: str | None = None,
 ) -> tuple[TopicSpec, ...]:
-    """The source, a delay topic for each delay, the dead letters, and that of endpoints if named.
+    """The source, a delay topic for each delay, the dead letters, which of these were replayed
+    (kept for longer than they are), and the endpoints if named.
 
     Raises kafka_utils' ConfigurationError for numbers or names that Kafka does not know.
     """
@@ -53,15 +55,21 @@ def topic_specs(
         replication=replication,
         configs=safe | _kept(DEAD_LETTER_DAYS * DAY_SECONDS),
     )
+    replayed = TopicSpec(
+        name=replayed_topic,
+        partitions=1,
+        replication=replication,
+        configs=safe | _kept(2 * DEAD_LETTER_DAYS * DAY_SECONDS),
+    )
     if endpoints_topic is None:
-        return source, *parked, dead
+        return source, *parked, dead, replayed
     endpoints = TopicSpec(
         name=endpoints_topic,
         partitions=ENDPOINTS_PARTITIONS,
         replication=replication,
         configs=safe | {"cleanup.policy": "compact"},
     )
-    return source, *parked, dead, endpoints
+    return source, *parked, dead, replayed, endpoints
 
 
 def _kept(seconds: float) -> dict[str, str]:

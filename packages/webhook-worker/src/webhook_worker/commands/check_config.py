@@ -49,6 +49,7 @@ async def _connect(settings: AllSettings) -> int:
         print(f"brokers: {await admin.brokers()} alive")
         found = await admin.partition_counts(plan.needed_topics)
         complete = _tell_topics(plan, found)
+        await _tell_replayed(admin, settings.webhook.replayed_topic)
         readable = True
         for suffix in ("", RETRY_GROUP_SUFFIX):
             group = settings.kafka.group_id + suffix
@@ -66,6 +67,13 @@ def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     if not complete:
         print(f"create the missing topics with: {plan.create_command}", file=sys.stderr)
     return complete
+
+
+async def _tell_replayed(admin: Admin, topic: str) -> None:
+    """A worker has no need of it, so that an older one's topics are enough."""
+    found = await admin.partition_counts([topic])
+    said = f"{found[topic]} partitions" if topic in found else "missing"
+    print(f"topic {topic}: {said}, for dead-letters replay only")
 
 
 async def _tell_group(admin: Admin, group: str, partition: TopicPartition) -> bool:

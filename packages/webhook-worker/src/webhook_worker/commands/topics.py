@@ -18,6 +18,7 @@ def create(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     specs = topic_specs(
         settings.webhook.schedule,
         settings.webhook.dead_letter_topic,
+        settings.webhook.replayed_topic,
         partitions=arguments.partitions,
         replication=arguments.replication,
         retry_partitions=arguments.retry_partitions,

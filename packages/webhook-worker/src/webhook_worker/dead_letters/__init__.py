@@ -1,0 +1,1 @@
+"""Dead letters as something to work with: found, looked at, and sent on their way again."""

@@ -1,0 +1,53 @@
+"""Reads a whole topic, from its beginning to where it ended when that was asked."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from app_worker.clients import stop_client
+from kafka_utils import ConsumerConfig, create_reader
+
+MOST_RECORDS = 500
+POLL_MS = 1_000
+
+KafkaRecord = ConsumerRecord[bytes, bytes]
+
+
+async def everything_in(config: ConsumerConfig, topic: str) -> AsyncIterator[KafkaRecord]:
+    """The committed records of a topic. Raises KafkaError; the memory that it takes is constant."""
+    reader = create_reader(dataclasses.replace(config, isolation_level="read_committed"), topic)
+    try:
+        await reader.start()
+        ends = await reader.end_offsets(list(reader.assignment()))
+        while not all([await reader.position(here) >= end for here, end in ends.items()]):
+            fetched = await reader.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
+            for here, records in fetched.items():
+                for record in records:
+                    if record.offset < ends[here]:
+                        yield record
+    finally:
+        await stop_client(reader)
+
+
+async def record_at(
+    config: ConsumerConfig, topic: str, partition: int, offset: int
+) -> KafkaRecord | None:
+    """The record at this very place; None if there is none (any more)."""
+    here = TopicPartition(topic, partition)
+    reader = create_reader(dataclasses.replace(config, isolation_level="read_committed"), topic)
+    try:
+        await reader.start()
+        if here not in reader.assignment():
+            return None
+        begin, end = await reader.beginning_offsets([here]), await reader.end_offsets([here])
+        if not begin[here] <= offset < end[here]:
+            return None
+        reader.seek(here, offset)
+        while await reader.position(here) < end[here]:
+            fetched = await reader.getmany(here, timeout_ms=POLL_MS, max_records=1)
+            for record in fetched.get(here, ()):
+                return record if record.offset == offset else None
+        return None
+    finally:
+        await stop_client(reader)

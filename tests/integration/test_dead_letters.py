@@ -1,0 +1,226 @@
+"""Dead letters on real brokers: listed, shown, and replayed once each, whatever happens."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from app_worker.delays import DelaySchedule
+from app_worker.handler import DeadLetter
+from app_worker.observability.metrics import WorkerMetrics
+from app_worker.parked_headers import unpark
+from app_worker.parking import Parking
+from app_worker.record import Origin, Record
+from app_worker.renewable_producer import RenewableProducer
+from kafka_utils import ProducerConfig, create_producer
+
+COMMAND = Path(sys.executable).parent / "webhook-worker"
+PARTITIONS = 3
+
+
+class Brokers(Protocol):
+    """What the tests need to know of a cluster."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+
+class Desk:
+    """Topics of a test, dead letters in them, and the command."""
+
+    def __init__(self, servers: str) -> None:
+        self.servers = servers
+        self.topic = f"desk.{uuid.uuid4().hex[:12]}"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("KAFKA_", "WORKER_", "WEBHOOK_"))
+        }
+        self.environ = inherited | {
+            "KAFKA_BOOTSTRAP_SERVERS": servers,
+            "KAFKA_GROUP_ID": self.topic,
+            "WEBHOOK_TOPIC": self.topic,
+            "WEBHOOK_RETRY_SCHEDULE": "1s,2s",
+            "WEBHOOK_DEAD_LETTER_TOPIC": f"{self.topic}.dead",
+        }
+
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            COMMAND,
+            *arguments,
+            env=self.environ,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def command(self, *arguments: str, expect: int = 0) -> tuple[list[str], str]:
+        process = await self.begin(*arguments)
+        out, err = await asyncio.wait_for(process.communicate(), 40)
+        assert process.returncode == expect, (out, err)
+        return out.decode().splitlines(), err.decode()
+
+    async def bury(self, *letters: DeadLetter) -> None:
+        """As a worker does."""
+        servers = tuple(self.servers.split(","))
+        producer = RenewableProducer(
+            lambda: create_producer(ProducerConfig(bootstrap_servers=servers))
+        )
+        schedule = DelaySchedule.parse(self.topic, "1s,2s")
+        metrics = WorkerMetrics(CollectorRegistry())
+        parking = Parking(producer, schedule, f"{self.topic}.dead", metrics)
+        await producer.start()
+        try:
+            await asyncio.gather(
+                *(parking.store(self.record(n), each) for n, each in enumerate(letters))
+            )
+        finally:
+            await producer.stop()
+
+    def record(self, number: int) -> Record:
+        event = {"id": f"evt_{number}", "type": "t", "customer_id": "acme", "data": {}}
+        value = json.dumps(event | {"timestamp": "2026-01-01T00:00:00Z"}).encode()
+        origin = Origin(self.topic, 0, number)
+        headers = [("traceparent", b"00-1-2-01")]
+        return Record(self.topic, 0, number, b"%d" % number, value, headers, 1_700_000, origin)
+
+    async def waiting(self) -> list[ConsumerRecord[bytes, bytes]]:
+        """What a worker would read in the first delay topic."""
+        partitions = [TopicPartition(f"{self.topic}.retry.1s", n) for n in range(PARTITIONS)]
+        found: list[ConsumerRecord[bytes, bytes]] = []
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.servers,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+        ) as consumer:
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(partitions)
+            while [p for p in partitions if await consumer.position(p) < ends[p]]:
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    found += batch
+        return found
+
+    async def replayed(self) -> Counter[str]:
+        """How often each event waits for a worker."""
+        return Counter(json.loads(each.value or b"")["id"] for each in await self.waiting())
+
+
+@pytest.fixture
+async def desk(cluster: Brokers) -> Desk:
+    made = Desk(cluster.bootstrap_servers)
+    created, _ = await made.command(
+        *("topics", "create", "--partitions", "1", "--retry-partitions", str(PARTITIONS))
+    )
+    assert f"{made.topic}.dead.replayed: created" in created
+    return made
+
+
+async def test_they_are_listed_shown_and_replayed_once(desk: Desk) -> None:
+    await desk.bury(
+        DeadLetter("acme-1", 9, "exhausted", "status 500: \x1b[2Jupstream"),
+        DeadLetter("acme-2", 1, "gone", "status 410"),
+        DeadLetter(None, 0, "not_json", "no value at 1"),
+        DeadLetter("acme-1", 9, "exhausted", "timeout"),
+    )
+    lines, _ = await desk.command("dead-letters", "list")
+    assert [line.split() for line in lines[-4:]] == [
+        ["2", "exhausted"],
+        ["1", "gone"],
+        ["1", "not_json"],
+        ["4", "in", "all"],
+    ]
+    assert "\x1b" not in "".join(lines)
+    (gone,) = [line for line in lines if " gone  acme-2  evt_1  status 410" in line]
+
+    shown, _ = await desk.command("dead-letters", "show", gone.split()[0])
+    said = json.loads("".join(shown))
+    assert said["endpoint"] == "acme-2"
+    assert said["origin"] == f"{desk.topic}:0:1"
+    assert "payload" not in said
+    shown, _ = await desk.command("dead-letters", "show", gone.split()[0], "--payload")
+    assert json.loads(json.loads("".join(shown))["payload"])["id"] == "evt_1"
+
+    _, err = await desk.command("dead-letters", "replay", "--yes", expect=2)
+    assert "say which" in err
+    said_only, err = await desk.command("dead-letters", "replay", "--all")
+    assert [line.split(maxsplit=1) for line in said_only] == [
+        ["3", "would be replayed"],
+        ["0", "replayed before"],
+        ["1", "left: no event"],
+    ]
+    assert "--yes" in err
+    assert not await desk.waiting()
+
+    done, _ = await desk.command("dead-letters", "replay", "--endpoint", "acme-1", "--yes")
+    assert done[0].split(maxsplit=1) == ["2", "replayed"]
+    again, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
+    assert [line.split(maxsplit=1)[0] for line in again] == ["1", "2", "1"]
+    assert await desk.replayed() == {"evt_0": 1, "evt_1": 1, "evt_3": 1}
+    back = {each.record: each for each in map(_Back, await desk.waiting())}
+    assert {each.record.delivery for each in back.values()} == {"acme-1", "acme-2"}
+    for each in back.values():
+        assert each.record.attempts == 0
+        assert each.record.headers == (("traceparent", b"00-1-2-01"),)
+        assert each.record.timestamp_ms == 1_700_000
+        assert each.record.origin.topic == desk.topic
+
+
+class _Back:
+    """A record as the worker reads it."""
+
+    def __init__(self, message: ConsumerRecord[bytes, bytes]) -> None:
+        self.record = unpark(message)
+
+
+async def test_killed_in_the_middle_and_begun_again_each_is_replayed_once(desk: Desk) -> None:
+    count = 200
+    await desk.bury(*(DeadLetter("acme-1", 9, "exhausted") for _ in range(count)))
+    for _ in range(2):
+        process = await desk.begin("dead-letters", "replay", "--all", "--yes", "--rate", "40")
+        before = len(await desk.replayed())
+        async with asyncio.timeout(30):
+            while len(await desk.replayed()) < before + 40:
+                assert process.returncode is None
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    assert len(await desk.replayed()) < count
+    done, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
+    assert int(done[0].split()[0]) + int(done[1].split()[0]) == count
+    assert await desk.replayed() == {f"evt_{number}": 1 for number in range(count)}
+
+
+async def test_of_two_at_a_time_the_first_stops_and_each_is_replayed_once(desk: Desk) -> None:
+    count = 200
+    await desk.bury(*(DeadLetter("acme-1", 9, "exhausted") for _ in range(count)))
+    first = await desk.begin("dead-letters", "replay", "--all", "--yes", "--rate", "20")
+    async with asyncio.timeout(30):
+        while not await desk.replayed():
+            assert first.returncode is None
+    second, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
+    _, err = await asyncio.wait_for(first.communicate(), 30)
+    assert first.returncode == 1
+    assert "another replay of these dead letters has begun" in err.decode()
+    assert int(second[0].split()[0]) + int(second[1].split()[0]) == count
+    assert await desk.replayed() == {f"evt_{number}": 1 for number in range(count)}
+
+
+async def test_what_is_missing_is_said(desk: Desk) -> None:
+    desk.environ["WEBHOOK_DEAD_LETTER_TOPIC"] = f"{desk.topic}.other"
+    for command in (["list"], ["show", "0:1"], ["replay", "--all"]):
+        _, err = await desk.command("dead-letters", *command, expect=1)
+        assert f"missing topic {desk.topic}.other" in err.replace("topics", "topic")
+        assert "webhook-worker topics create" in err
+    desk.environ["WEBHOOK_DEAD_LETTER_TOPIC"] = f"{desk.topic}.dead"
+    _, err = await desk.command("dead-letters", "show", "0:1", expect=1)
+    assert "there is no record at 0:1" in err
+    _, err = await desk.command("dead-letters", "show", "9:1", expect=1)
+    assert "there is no record at 9:1" in err
