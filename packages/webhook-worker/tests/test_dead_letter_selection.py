@@ -20,8 +20,6 @@ def letter(
     dead_at_ms: int = 1_000,
 ) -> StoredLetter:
     return StoredLetter(
-        partition=2,
-        offset=7,
         record=Record("dead", 2, 7, b"k", value, (), 1, ORIGIN, delivery, 9),
         reason=reason,
         detail="",

@@ -24,10 +24,8 @@ REPLAYED = "replayed"
 class StoredLetter:
     """A dead letter as it lies in its topic. ``repr`` shows no key and no value."""
 
-    partition: int
-    offset: int
     record: Record
-    """What it was about, as it first stood, with the attempts that were made."""
+    """What lies there, with where it first stood and the attempts that were made."""
     reason: str
     detail: str
     dead_at_ms: int
@@ -38,7 +36,7 @@ class StoredLetter:
     @property
     def place(self) -> str:
         """Where it lies: ``partition:offset``."""
-        return f"{self.partition}:{self.offset}"
+        return f"{self.record.partition}:{self.record.offset}"
 
     def __repr__(self) -> str:
         return f"StoredLetter({self.place}, {self.reason!r})"
@@ -53,8 +51,6 @@ def read_letter(message: KafkaRecord) -> StoredLetter:
     if not ours[DEAD_AT].isdecimal():
         raise NotParkedError(f"header {DEAD_AT} cannot be read")
     return StoredLetter(
-        partition=message.partition,
-        offset=message.offset,
         record=record,
         reason=ours[REASON],
         detail=ours.get(DETAIL, ""),

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
@@ -57,11 +57,16 @@ async def _look(
         cluster = await look()
     except (KafkaError, KafkaUtilsError, OSError) as error:
         return None, str(error) or type(error).__name__
-    missing = sorted(set(needed).difference(cluster.topics))
+    return cluster, what_is_missing(needed, cluster.topics, create_command)
+
+
+def what_is_missing(needed: Iterable[str], there: Iterable[str], create_command: str) -> str:
+    """A sentence about the topics that are not there, and what creates them; empty if all are."""
+    missing = sorted(set(needed).difference(there))
     if not missing:
-        return cluster, ""
+        return ""
     plural = "s" if len(missing) > 1 else ""
-    return cluster, f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
+    return f"missing topic{plural} {', '.join(missing)}; create with: {create_command}"
 
 
 async def cluster_of(admin: Callable[[], Admin]) -> Cluster:

@@ -22,7 +22,7 @@ from kafka_utils.errors import (
 from kafka_utils.events import ConsumerEvents
 from kafka_utils.listener import KeepsPartitions
 from kafka_utils.producer import create_producer
-from kafka_utils.reader import create_reader
+from kafka_utils.reader import create_reader, has_reached
 
 if TYPE_CHECKING:
     from kafka_utils.admin import Admin, Created, TopicSpec
@@ -63,6 +63,7 @@ __all__ = [
     "create_consumer",
     "create_producer",
     "create_reader",
+    "has_reached",
 ]
 
 # What asks questions is imported when it is first asked for: who only consumes or produces starts

@@ -1,6 +1,9 @@
 """Makes a consumer that reads whole topics and takes part in no group."""
 
-from aiokafka import AIOKafkaConsumer
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from kafka_utils.config import ConsumerConfig
 from kafka_utils.connection import security_arguments
@@ -29,3 +32,16 @@ def create_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         **security_arguments(config.security),
     )
+
+
+class Positioned(Protocol):
+    """What knows where it reads; aiokafka's consumers do."""
+
+    async def position(self, partition: TopicPartition) -> int:
+        """The offset that is read next."""
+        ...
+
+
+async def has_reached(reader: Positioned, ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether all that lay below these offsets has been read."""
+    return all([await reader.position(here) >= end for here, end in ends.items()])

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from app_worker.observability.metrics import LATENCY_BUCKETS, AnyMetric, Metric
 from webhook_worker.attempt import FailureKind
 from webhook_worker.errors import BadEventReason
+from webhook_worker.outcome import PostponedReason
 
 END_TO_END_BUCKETS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -16,7 +17,7 @@ END_TO_END_BUCKETS = (
 
 EVENT_RESULTS = ("matched", "no_endpoint", "unknown_customer", *get_args(BadEventReason))
 ATTEMPT_RESULTS = ("1xx", "2xx", "3xx", "4xx", "5xx", *get_args(FailureKind))
-POSTPONED_REASONS = ("circuit_open", "endpoint_busy", "rate_limited")
+POSTPONED_REASONS = get_args(PostponedReason)
 
 EVENTS = Metric(
     name="webhook_events_total",

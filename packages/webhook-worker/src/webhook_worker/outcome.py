@@ -1,10 +1,15 @@
 """Decides what an attempt leads to: delivered, parked for a later one, or given up."""
 
+from typing import Literal
+
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Outcome, Park
 from app_worker.record import Record
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.retry import next_delay, postponed_delay
+
+PostponedReason = Literal["circuit_open", "endpoint_busy", "rate_limited"]
+"""Why no attempt is made."""
 
 GONE = 410
 MOST_SAID_CHARACTERS = 200
@@ -24,7 +29,7 @@ def outcome_of(
         return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
     if attempt.is_success:
         return Done(endpoint_id)
-    said = _printable(attempt.body_start)
+    said = _one_line(attempt.body_start)
     detail = f"status {attempt.status}: {said}" if said else f"status {attempt.status}"
     if attempt.status == GONE:
         return DeadLetter(endpoint_id, attempts, "gone", detail)
@@ -53,7 +58,7 @@ def postpone(
     endpoint_id: str,
     record: Record,
     schedule: DelaySchedule,
-    reason: str,
+    reason: PostponedReason,
     seconds: float,
 ) -> Park | DeadLetter:
     """Park the delivery without an attempt, and charge none; it should wait ``seconds`` at least.
@@ -68,8 +73,12 @@ def postpone(
     return Park(endpoint_id, record.attempts, delay, reason, "no attempt was made", postponed)
 
 
-def _printable(body: bytes) -> str:
+def _one_line(body: bytes) -> str:
     """The start of an answer as one line that is safe to show."""
-    text = body.decode(errors="replace")
-    shown = "".join(character if character.isprintable() else " " for character in text)
+    shown = printable(body.decode(errors="replace"))
     return " ".join(shown.split())[:MOST_SAID_CHARACTERS]
+
+
+def printable(text: str) -> str:
+    """The same with spaces for what a terminal or a log could take for more than a character."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -47,9 +47,11 @@ async def _connect(settings: AllSettings) -> int:
     plan = plan_of(settings.webhook)
     async with settings.kafka.admin() as admin:
         print(f"brokers: {await admin.brokers()} alive")
-        found = await admin.partition_counts(plan.needed_topics)
+        replayed = settings.webhook.replayed_topic
+        found = await admin.partition_counts((*plan.needed_topics, replayed))
         complete = _tell_topics(plan, found)
-        await _tell_replayed(admin, settings.webhook.replayed_topic)
+        # A worker has no need of it, so that an older one's topics are enough.
+        print(f"topic {replayed}: {_partitions(replayed, found)}, for dead-letters replay only")
         readable = True
         for suffix in ("", RETRY_GROUP_SUFFIX):
             group = settings.kafka.group_id + suffix
@@ -62,18 +64,15 @@ async def _connect(settings: AllSettings) -> int:
 
 def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     for topic in plan.needed_topics:
-        print(f"topic {topic}: {f'{found[topic]} partitions' if topic in found else 'missing'}")
+        print(f"topic {topic}: {_partitions(topic, found)}")
     complete = found.keys() >= set(plan.needed_topics)
     if not complete:
         print(f"create the missing topics with: {plan.create_command}", file=sys.stderr)
     return complete
 
 
-async def _tell_replayed(admin: Admin, topic: str) -> None:
-    """A worker has no need of it, so that an older one's topics are enough."""
-    found = await admin.partition_counts([topic])
-    said = f"{found[topic]} partitions" if topic in found else "missing"
-    print(f"topic {topic}: {said}, for dead-letters replay only")
+def _partitions(topic: str, found: Mapping[str, int]) -> str:
+    return f"{found[topic]} partitions" if topic in found else "missing"
 
 
 async def _tell_group(admin: Admin, group: str, partition: TopicPartition) -> bool:

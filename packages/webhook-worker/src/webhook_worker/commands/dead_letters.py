@@ -12,11 +12,13 @@ from aiokafka.errors import ProducerFenced
 
 from app_worker.dead_letters import StoredLetter, read_letter
 from app_worker.parked_headers import NotParkedError
+from app_worker.startup import what_is_missing
 from kafka_utils import ConsumerConfig
 from webhook_worker.commands.exit_codes import FAILED, MISUSED, OK
 from webhook_worker.dead_letters.reading import everything_in, record_at
 from webhook_worker.dead_letters.replay import Progress, Topics, rehearse, replay
 from webhook_worker.dead_letters.selection import Selection, event_id_of, obstacle
+from webhook_worker.outcome import printable
 from webhook_worker.plan import CREATE_COMMAND
 from webhook_worker.settings import AllSettings, load_all
 
@@ -171,25 +173,24 @@ def _reading(settings: AllSettings) -> ConsumerConfig:
 
 async def _is_missing(settings: AllSettings, *topics: str) -> bool:
     async with settings.kafka.admin() as admin:
-        missing = sorted(set(topics).difference(await admin.list_topics()))
+        missing = what_is_missing(topics, await admin.list_topics(), CREATE_COMMAND)
     if missing:
-        plural = "s" if len(missing) > 1 else ""
-        said = f"missing topic{plural} {', '.join(missing)}; create with: {CREATE_COMMAND}"
-        print(said, file=sys.stderr)
+        print(missing, file=sys.stderr)
     return bool(missing)
 
 
 def _line(letter: StoredLetter) -> str:
-    detail = _printable(letter.detail)[:LONGEST_DETAIL]
+    detail = printable(letter.detail)[:LONGEST_DETAIL]
     named = (letter.record.delivery or "-", event_id_of(letter) or "-")
     return "  ".join(
-        [letter.place, _time(letter.dead_at_ms), letter.reason, *map(_printable, named), detail]
+        [letter.place, _time(letter.dead_at_ms), letter.reason, *map(printable, named), detail]
     ).rstrip()
 
 
 def _as_json(letter: StoredLetter) -> dict[str, object]:
     record = letter.record
     origin = record.origin
+    why_not = obstacle(letter)
     return {
         "place": letter.place,
         "dead_at": _time(letter.dead_at_ms),
@@ -200,8 +201,8 @@ def _as_json(letter: StoredLetter) -> dict[str, object]:
         "attempts": record.attempts,
         "origin": f"{origin.topic}:{origin.partition}:{origin.offset}",
         "produced_at": _time(record.timestamp_ms),
-        "replayable": obstacle(letter) is None,
-        "obstacle": obstacle(letter),
+        "replayable": why_not is None,
+        "obstacle": why_not,
     }
 
 
@@ -211,8 +212,3 @@ def _time(milliseconds: int) -> str:
     except (ValueError, OverflowError, OSError):
         return str(milliseconds)
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _printable(text: str) -> str:
-    """A terminal is not to be told what a receiver's answer says to it."""
-    return "".join(character if character.isprintable() else " " for character in text)

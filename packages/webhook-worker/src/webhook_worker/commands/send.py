@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from aiokafka.errors import MessageSizeTooLargeError
 
+from app_worker.startup import what_is_missing
 from webhook_worker.commands.exit_codes import FAILED, MISUSED, OK
 from webhook_worker.errors import BadEventError
 from webhook_worker.json_text import NotJsonError, expect_end, read_value, skip_space
@@ -48,8 +49,9 @@ def produce(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 async def _send(sample: Sample, settings: AllSettings) -> int:
     topic = settings.webhook.topic
     async with settings.kafka.admin() as admin:
-        if topic not in await admin.list_topics():
-            print(f"missing topic {topic}; create with: {CREATE_COMMAND}", file=sys.stderr)
+        missing = what_is_missing([topic], await admin.list_topics(), CREATE_COMMAND)
+        if missing:
+            print(missing, file=sys.stderr)
             return FAILED
     async with aclosing(send(sample, topic, settings.kafka.producer_config())) as acknowledged:
         async for stored in acknowledged:

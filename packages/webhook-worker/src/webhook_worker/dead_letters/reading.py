@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from app_worker.clients import stop_client
-from kafka_utils import ConsumerConfig, create_reader
+from kafka_utils import ConsumerConfig, create_reader, has_reached
 
 MOST_RECORDS = 500
 POLL_MS = 1_000
@@ -14,20 +15,26 @@ POLL_MS = 1_000
 KafkaRecord = ConsumerRecord[bytes, bytes]
 
 
-async def everything_in(config: ConsumerConfig, topic: str) -> AsyncIterator[KafkaRecord]:
-    """The committed records of a topic. Raises KafkaError; the memory that it takes is constant."""
+@asynccontextmanager
+async def _reader(config: ConsumerConfig, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     reader = create_reader(dataclasses.replace(config, isolation_level="read_committed"), topic)
     try:
         await reader.start()
+        yield reader
+    finally:
+        await stop_client(reader)
+
+
+async def everything_in(config: ConsumerConfig, topic: str) -> AsyncIterator[KafkaRecord]:
+    """The committed records of a topic. Raises KafkaError; the memory that it takes is constant."""
+    async with _reader(config, topic) as reader:
         ends = await reader.end_offsets(list(reader.assignment()))
-        while not all([await reader.position(here) >= end for here, end in ends.items()]):
+        while not await has_reached(reader, ends):
             fetched = await reader.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
             for here, records in fetched.items():
                 for record in records:
                     if record.offset < ends[here]:
                         yield record
-    finally:
-        await stop_client(reader)
 
 
 async def record_at(
@@ -35,19 +42,15 @@ async def record_at(
 ) -> KafkaRecord | None:
     """The record at this very place; None if there is none (any more)."""
     here = TopicPartition(topic, partition)
-    reader = create_reader(dataclasses.replace(config, isolation_level="read_committed"), topic)
-    try:
-        await reader.start()
+    async with _reader(config, topic) as reader:
         if here not in reader.assignment():
             return None
         begin, end = await reader.beginning_offsets([here]), await reader.end_offsets([here])
         if not begin[here] <= offset < end[here]:
             return None
         reader.seek(here, offset)
-        while await reader.position(here) < end[here]:
+        while not await has_reached(reader, end):
             fetched = await reader.getmany(here, timeout_ms=POLL_MS, max_records=1)
             for record in fetched.get(here, ()):
                 return record if record.offset == offset else None
         return None
-    finally:
-        await stop_client(reader)

@@ -155,9 +155,7 @@ class _Pace:
         self._rate = rate
         self._next = 0.0
         # Two a second would otherwise wait for fifty seconds, and then come all at once.
-        self.most_at_once = (
-            min(MOST_IN_TRANSACTION, max(1, int(rate))) if rate else (MOST_IN_TRANSACTION)
-        )
+        self.most_at_once = max(1, int(min(MOST_IN_TRANSACTION, rate or MOST_IN_TRANSACTION)))
 
     async def wait_for(self, count: int) -> None:
         """Return when so many more may go."""

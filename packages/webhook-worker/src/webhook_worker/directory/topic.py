@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from app_worker.backoff import Backoff
+from kafka_utils import has_reached
 from webhook_worker.directory import EndpointProblem
 from webhook_worker.directory.table import EndpointTable
 from webhook_worker.endpoint import Endpoint
@@ -125,7 +126,7 @@ class TopicDirectory:
     async def _whole(self, reader: Reader) -> EndpointTable:
         table = EndpointTable()
         ends = await reader.end_offsets(list(reader.assignment()))
-        while not await _reached(reader, ends):
+        while not await has_reached(reader, ends):
             await take(table, reader, POLL_MS)
         self._told.holds(table.counts, ())
         self._told.is_current()
@@ -147,7 +148,7 @@ class TopicDirectory:
     async def _tell_if_current(self, reader: Reader) -> None:
         try:
             ends = await reader.end_offsets(list(reader.assignment()))
-            if await _reached(reader, ends):
+            if await has_reached(reader, ends):
                 self._told.is_current()
         except (KafkaError, OSError) as error:
             self._told.cannot_be_read(error)
@@ -166,7 +167,3 @@ async def take(table: EndpointTable, reader: Reader, timeout_ms: int) -> bool:
         else:
             table.put(key, record.value)
     return bool(fetched)
-
-
-async def _reached(reader: Reader, ends: Mapping[TopicPartition, int]) -> bool:
-    return all([await reader.position(here) >= end for here, end in ends.items()])

@@ -5,14 +5,12 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.isolation.standing import SLOW_SECONDS, Permit, Standing
 from webhook_worker.metrics import WebhookMetrics
-
-Reason = Literal["circuit_open", "rate_limited", "endpoint_busy"]
+from webhook_worker.outcome import PostponedReason
 
 LONGEST_WAIT_SECONDS = 2.0
 """A delivery waits no longer for a permit."""
@@ -40,7 +38,7 @@ _log = logging.getLogger(__name__)
 class Refusal:
     """No attempt is to be made now."""
 
-    reason: Reason
+    reason: PostponedReason
     seconds: float = 0.0
     """How long it makes no sense to ask again, as far as is known."""
 
@@ -75,7 +73,7 @@ class Isolation:
         """Those that hold places."""
         self._inside = 0
         self._look: asyncio.TimerHandle | None = None
-        metrics.waiting.set_function(lambda: sum(len(each.waiting) for each in self._busy))
+        metrics.waiting.set_function(lambda: self._waiting)
         metrics.open_circuits.set_function(
             lambda: sum(not each.breaker.is_closed for each in self._standings.values())
         )
@@ -86,10 +84,10 @@ class Isolation:
         now = self._clock()
         if not standing.breaker.is_closed and (closed := self._shut_out(standing, now)):
             return closed
-        if endpoint.limits.rate is not None:
-            rate = endpoint.limits.rate * self._share()
-            if wait := standing.pace.wait(rate, now):
-                return Refusal("rate_limited", wait)
+        limit = endpoint.limits.rate
+        rate = None if limit is None else limit * self._share()
+        if rate is not None and (wait := standing.pace.wait(rate, now)):
+            return Refusal("rate_limited", wait)
         if self._is_crowded_by(standing, now):
             return BUSY
         if standing.has_room and not standing.waiting:
@@ -99,8 +97,8 @@ class Isolation:
             permit = await self._wait(standing, now)
         else:
             return BUSY
-        if endpoint.limits.rate is not None:
-            standing.pace.take(endpoint.limits.rate * self._share(), self._clock())
+        if rate is not None:
+            standing.pace.take(rate, self._clock())
         return permit
 
     def leave(self, permit: Permit, attempt: Attempt | None) -> None:
@@ -109,22 +107,24 @@ class Isolation:
         del standing.permits[permit]
         if attempt is not None:
             self._judge(permit, attempt, now)
-        self._inside -= 1
         if standing.waiting:
             self._let_in(standing, now)
-        if not standing.inside:
-            self._busy.pop(standing, None)
-            if len(self._standings) > MOST_REMEMBERED and standing.is_forgettable(now):
-                self._standings.pop(standing.endpoint.id, None)
+        self._let_go(standing)
+        if len(self._standings) > MOST_REMEMBERED and standing.is_forgettable(now):
+            self._standings.pop(standing.endpoint.id, None)
 
     def state(self) -> dict[str, int]:
         """How much it holds now, and remembers."""
         return {
             "places": self._inside,
             "endpoints": len(self._busy),
-            "waiting": sum(len(each.waiting) for each in self._busy),
+            "waiting": self._waiting,
             "remembered": len(self._standings),
         }
+
+    @property
+    def _waiting(self) -> int:
+        return sum(len(each.waiting) for each in self._busy)
 
     def _standing_of(self, endpoint: Endpoint) -> Standing:
         standing = self._standings.get(endpoint.id)
@@ -147,9 +147,10 @@ class Isolation:
 
     def _is_crowded_by(self, standing: Standing, now: float) -> bool:
         """Whether slow endpoints, of which this is one, have their part of the places already."""
-        if self._inside < self._places * HALF or not standing.is_slow(now, self._patience()):
+        patience = self._patience()
+        if self._inside < self._places * HALF or not standing.is_slow(now, patience):
             return False
-        theirs = sum(each.inside for each in self._busy if each.is_slow(now, self._patience()))
+        theirs = sum(each.inside for each in self._busy if each.is_slow(now, patience))
         return theirs >= self._places * SLOW_SHARE
 
     def _may_wait(self, standing: Standing, now: float) -> bool:
@@ -163,12 +164,9 @@ class Isolation:
         # Those that wait for one that still gets more attempts from round to round are soon gone.
         return self._inside < self._places * (HALF if standing.cap.is_full else CROWDED_SHARE)
 
-    @property
-    def _crowded(self) -> bool:
-        return self._inside >= self._places * CROWDED_SHARE and len(self._busy) > 1
-
     def _patience(self) -> float:
-        return CROWDED_SILENCE_SECONDS if self._crowded else SLOW_SECONDS
+        crowded = self._inside >= self._places * CROWDED_SHARE and len(self._busy) > 1
+        return CROWDED_SILENCE_SECONDS if crowded else SLOW_SECONDS
 
     def _hold(self, standing: Standing) -> None:
         self._inside += 1
@@ -223,7 +221,7 @@ class Isolation:
         for standing in [each for each in self._busy if each.waiting]:
             hopeless = standing.is_slow(now, self._patience())
             self._turn_away(standing, float("inf") if hopeless else now - LONGEST_WAIT_SECONDS)
-        if any(each.waiting for each in self._busy):
+        if self._waiting:
             self._look_later()
 
     def _turn_away(self, standing: Standing, before: float) -> None:

@@ -67,7 +67,7 @@ class Standing:
         oldest = next(iter(self.permits), None)
         return 0.0 if oldest is None else now - max(oldest.began, self.last_answer)
 
-    def is_slow(self, now: float, patience: float = SLOW_SECONDS) -> bool:
+    def is_slow(self, now: float, patience: float) -> bool:
         """Whether it holds up what it is given; ``patience`` is with its silence."""
         return self.seconds > SLOW_SECONDS or self.silent_for(now) > patience
 
