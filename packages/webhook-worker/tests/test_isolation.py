@@ -239,6 +239,21 @@ async def test_the_rate_limit_of_an_endpoint_is_divided_by_the_share_of_the_work
     assert 0 < refusal.seconds <= 0.1
 
 
+async def test_who_is_turned_away_uses_up_nothing_of_the_rate_limit() -> None:
+    fleet = Fleet()
+    limited = endpoint("limited", Limits(concurrency=1, rate=1.25))
+    fleet.answers["limited"] = (0.7, OK)
+    assert await fleet.deliver(limited) == "ok"
+    fleet.answers["limited"] = (10.0, TIMEOUT)
+    await asyncio.sleep(0.1)
+    hanging = asyncio.create_task(fleet.deliver(limited))
+    await asyncio.sleep(0.7)
+    assert await fleet.deliver(limited) == "endpoint_busy"
+    assert 1.8 <= now() <= 2.05
+    assert await fleet.deliver(limited) == "endpoint_busy"
+    assert await hanging == "failed"
+
+
 async def test_a_change_of_limits_counts_from_the_next_delivery_on() -> None:
     fleet = Fleet()
     await fleet.flood(lambda _: endpoint("any"), 2)

@@ -97,7 +97,7 @@ class Isolation:
             permit = await self._wait(standing, now)
         else:
             return BUSY
-        if rate is not None:
+        if rate is not None and isinstance(permit, Permit):
             standing.pace.take(rate, self._clock())
         return permit
 
