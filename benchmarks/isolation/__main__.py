@@ -19,6 +19,8 @@ from statistics import median
 
 from aiokafka import AIOKafkaProducer
 
+from benchmarks.controller.ground import brokers
+from benchmarks.delivery.sink import address
 from benchmarks.isolation.shape import (
     BYTES,
     ENDPOINTS,
@@ -29,9 +31,7 @@ from benchmarks.isolation.shape import (
     TIMEOUT_SECONDS,
     TOPIC,
 )
-from deploy.local.brokers import BrokersUnavailable, Cluster
-from deploy.local.guard import Guard
-from deploy.local.scratch import roomy_memory
+from deploy.local.brokers import BrokersUnavailable
 from kafka_utils import Admin, TopicSpec
 
 SECRET = "whsec_" + base64.b64encode(b"the benchmark's own secret").decode()
@@ -92,7 +92,7 @@ def worker(kind: str, servers: str, port: int, directory: Path) -> Iterator[None
 
 
 def _entry(number: int, port: int) -> dict[str, object]:
-    url = f"http://127.0.{number // 250}.{number % 250 + 1}:{port}/{number}"
+    url = f"http://{address(number)}:{port}/{number}"
     return {"id": f"e{number}", "customer_id": str(number), "url": url, "secrets": [SECRET]}
 
 
@@ -130,20 +130,14 @@ async def _topics(servers: str) -> None:
 
 def run(kind: str, hanging: int, rate: float, seconds: float) -> Figures:
     """One run on brokers of its own."""
-    with Guard() as guard:
-        directory = Path(tempfile.mkdtemp(prefix="isolation-", dir=roomy_memory()))
-        guard.remove(directory)
+    with tempfile.TemporaryDirectory() as name, brokers() as servers:
+        directory = Path(name)
         ledger = directory / "ledger.json"
-        with (
-            Cluster(directory=directory / "kafka", guard=guard) as cluster,
-            receiver(hanging, ledger) as port,
-        ):
-            servers = cluster.bootstrap_servers
-            asyncio.run(_topics(servers))
-            with worker(kind, servers, port, directory):
-                began = asyncio.run(produce(servers, rate, WARM_SECONDS + seconds))
-                time.sleep(DRAIN_SECONDS)
-                return figures(json.loads(ledger.read_text()), began + WARM_SECONDS, seconds)
+        asyncio.run(_topics(servers))
+        with receiver(hanging, ledger) as port, worker(kind, servers, port, directory):
+            began = asyncio.run(produce(servers, rate, WARM_SECONDS + seconds))
+            time.sleep(DRAIN_SECONDS)
+            return figures(json.loads(ledger.read_text()), began + WARM_SECONDS, seconds)
 
 
 def figures(ledger: Sequence[tuple[int, float, float]], begin: float, seconds: float) -> Figures:

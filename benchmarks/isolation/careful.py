@@ -11,6 +11,7 @@ import sys
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from benchmarks.delivery.sink import address
 from benchmarks.isolation.shape import IN_FLIGHT, LATER, TIMEOUT_SECONDS, TOPIC
 
 
@@ -37,9 +38,8 @@ async def work(servers: str, port: int) -> None:
         async def deliver(here: TopicPartition, offset: int, value: bytes) -> None:
             event = json.loads(value)
             number = int(event["customer_id"])
-            host = f"127.0.{number // 250}.{number % 250 + 1}"
             try:
-                url = f"http://{host}:{port}/{number}"
+                url = f"http://{address(number)}:{port}/{number}"
                 body = json.dumps(event["data"]).encode()
                 async with session.post(url, data=body) as answer:
                     await answer.read()

@@ -1,7 +1,6 @@
 """A worker as a process of its own, seen from outside: its output, its log and its HTTP port."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.harness.environment import without_settings
 
 PATIENCE_SECONDS = 40
 
@@ -94,7 +95,6 @@ class Worker:
 
 @contextmanager
 def running(directory: Path, *, program: str, **environ: str) -> Iterator[Worker]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KAFKA_", "WORKER_"))}
     settings = {"WORKER_METRICS_PORT": "0", "PYTHONWARNINGS": "error::ResourceWarning"}
     name = uuid.uuid4().hex
     output, errors = directory / f"{name}.out", directory / f"{name}.err"
@@ -103,7 +103,7 @@ def running(directory: Path, *, program: str, **environ: str) -> Iterator[Worker
         errors.open("wb") as err,
         subprocess.Popen(
             [sys.executable, "-c", program],
-            env=inherited | settings | environ,
+            env=without_settings() | settings | environ,
             stdout=out,
             stderr=err,
             cwd=directory,

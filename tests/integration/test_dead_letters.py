@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import uuid
 from collections import Counter
-from pathlib import Path
 from typing import Protocol
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 from prometheus_client import CollectorRegistry
 
 from app_worker.delays import DelaySchedule
@@ -22,8 +19,9 @@ from app_worker.parking import Parking
 from app_worker.record import Origin, Record
 from app_worker.renewable_producer import RenewableProducer
 from kafka_utils import ProducerConfig, create_producer
+from tests.harness.environment import COMMAND, without_settings
+from tests.harness.stored_records import stored_records
 
-COMMAND = Path(sys.executable).parent / "webhook-worker"
 PARTITIONS = 3
 
 
@@ -40,12 +38,7 @@ class Desk:
     def __init__(self, servers: str) -> None:
         self.servers = servers
         self.topic = f"desk.{uuid.uuid4().hex[:12]}"
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("KAFKA_", "WORKER_", "WEBHOOK_"))
-        }
-        self.environ = inherited | {
+        self.environ = without_settings() | {
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "KAFKA_GROUP_ID": self.topic,
             "WEBHOOK_TOPIC": self.topic,
@@ -94,20 +87,7 @@ class Desk:
 
     async def waiting(self) -> list[ConsumerRecord[bytes, bytes]]:
         """What a worker would read in the first delay topic."""
-        partitions = [TopicPartition(f"{self.topic}.retry.1s", n) for n in range(PARTITIONS)]
-        found: list[ConsumerRecord[bytes, bytes]] = []
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.servers,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-        ) as consumer:
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning()
-            ends = await consumer.end_offsets(partitions)
-            while [p for p in partitions if await consumer.position(p) < ends[p]]:
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found += batch
-        return found
+        return await stored_records(self.servers, f"{self.topic}.retry.1s", PARTITIONS)
 
     async def replayed(self) -> Counter[str]:
         """How often each event waits for a worker."""
@@ -165,20 +145,13 @@ async def test_they_are_listed_shown_and_replayed_once(desk: Desk) -> None:
     again, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
     assert [line.split(maxsplit=1)[0] for line in again] == ["1", "2", "1"]
     assert await desk.replayed() == {"evt_0": 1, "evt_1": 1, "evt_3": 1}
-    back = {each.record: each for each in map(_Back, await desk.waiting())}
-    assert {each.record.delivery for each in back.values()} == {"acme-1", "acme-2"}
-    for each in back.values():
-        assert each.record.attempts == 0
-        assert each.record.headers == (("traceparent", b"00-1-2-01"),)
-        assert each.record.timestamp_ms == 1_700_000
-        assert each.record.origin.topic == desk.topic
-
-
-class _Back:
-    """A record as the worker reads it."""
-
-    def __init__(self, message: ConsumerRecord[bytes, bytes]) -> None:
-        self.record = unpark(message)
+    back = [unpark(each) for each in await desk.waiting()]
+    assert {each.delivery for each in back} == {"acme-1", "acme-2"}
+    for each in back:
+        assert each.attempts == 0
+        assert each.headers == (("traceparent", b"00-1-2-01"),)
+        assert each.timestamp_ms == 1_700_000
+        assert each.origin.topic == desk.topic
 
 
 async def test_killed_in_the_middle_and_begun_again_each_is_replayed_once(desk: Desk) -> None:

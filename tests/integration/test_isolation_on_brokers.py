@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import json
-import os
-import sys
 import time
 import uuid
 from collections import Counter
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kafka_utils import ProducerConfig, create_producer
+from tests.harness.environment import COMMAND, without_settings
 
-COMMAND = Path(sys.executable).parent / "webhook-worker"
 SECRET = "whsec_" + base64.b64encode(b"the integration tests' key").decode()
 ENDPOINTS, HANGING = 50, 10
 EVENTS = 4_000
@@ -110,12 +108,7 @@ def _environ(servers: str, topic: str, port: int, directory: Path) -> dict[str, 
     ]
     endpoints = directory / "endpoints.json"
     endpoints.write_text(json.dumps({"endpoints": entries}))
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("KAFKA_", "WORKER_", "WEBHOOK_"))
-    }
-    return inherited | {
+    return without_settings() | {
         "KAFKA_BOOTSTRAP_SERVERS": servers,
         "KAFKA_GROUP_ID": topic,
         "WORKER_METRICS_PORT": "0",

@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import json
-import os
 import signal
-import sys
 import time
 import urllib.request
 import uuid
@@ -22,8 +20,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from standardwebhooks import Webhook
 
 from kafka_utils import ProducerConfig, create_producer
+from tests.harness.environment import COMMAND, without_settings
+from tests.harness.stored_records import stored_records
 
-COMMAND = Path(sys.executable).parent / "webhook-worker"
 PATIENCE_SECONDS = 30
 SECRET = "whsec_" + base64.b64encode(b"the integration tests' key").decode()
 PARTITIONS, RETRY_PARTITIONS = 4, 2
@@ -144,12 +143,7 @@ class Way:
         self.dead_letters = f"{self.topic}.dead"
         self._directory = directory
         self.endpoints = directory / "endpoints.json"
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("KAFKA_", "WORKER_", "WEBHOOK_"))
-        }
-        self.environ = inherited | {
+        self.environ = without_settings() | {
             "KAFKA_BOOTSTRAP_SERVERS": servers,
             "KAFKA_GROUP_ID": self.topic,
             "KAFKA_SESSION_TIMEOUT_MS": "6000",
@@ -258,16 +252,7 @@ class Way:
 
     async def stored(self, topic: str, count: int) -> list[ConsumerRecord[bytes, bytes]]:
         """Everything in a topic."""
-        partitions = [TopicPartition(topic, number) for number in range(count)]
-        found: list[ConsumerRecord[bytes, bytes]] = []
-        async with self._consumer(None) as consumer:
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning()
-            ends = await consumer.end_offsets(partitions)
-            while [p for p in partitions if await consumer.position(p) < ends[p]]:
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found += batch
-        return found
+        return await stored_records(self.servers, topic, count)
 
     async def given_up(self) -> list[dict[str, str]]:
         """The headers of the dead letters."""
@@ -275,7 +260,7 @@ class Way:
         return [{name: value.decode() for name, value in r.headers} for r in records]
 
     @asynccontextmanager
-    async def _consumer(self, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _consumer(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.servers, group_id=group, enable_auto_commit=False
         )

@@ -6,6 +6,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted.stored import stored_message
 
 from app_worker.dead_letters import StoredLetter, read_letter, replayed_headers
 from app_worker.handler import DeadLetter
@@ -41,18 +42,7 @@ dead_letters = st.builds(
 
 
 def message(value: bytes | None, headers: Any, **fields: Any) -> ConsumerRecord[bytes, bytes]:
-    whole: dict[str, Any] = {
-        "topic": "t.dead",
-        "partition": 3,
-        "offset": 9,
-        "timestamp": 1_000,
-        "timestamp_type": 0,
-        "key": b"k",
-        "checksum": None,
-        "serialized_key_size": 1,
-        "serialized_value_size": 1,
-    }
-    return ConsumerRecord(**(whole | {"value": value, "headers": tuple(headers)} | fields))
+    return stored_message(value, headers=tuple(headers), **({"topic": "t.dead"} | fields))
 
 
 @given(records, dead_letters, counts)

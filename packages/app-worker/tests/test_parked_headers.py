@@ -1,11 +1,9 @@
 """What parking writes into headers, and what is read back."""
 
-from typing import Any
-
 import pytest
-from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted.stored import stored_message
 
 from app_worker.handler import DeadLetter, Park
 from app_worker.parked_headers import (
@@ -46,27 +44,11 @@ parks = st.builds(
 )
 
 
-def message(value: bytes | None = b"v", **changes: Any) -> ConsumerRecord[bytes, bytes]:
-    fields: dict[str, Any] = {
-        "topic": "t.retry.5s",
-        "partition": 3,
-        "offset": 9,
-        "timestamp": 1_000,
-        "timestamp_type": 0,
-        "key": b"k",
-        "checksum": None,
-        "serialized_key_size": 1,
-        "serialized_value_size": 1,
-        "headers": (),
-    }
-    return ConsumerRecord(**(fields | {"value": value} | changes))
-
-
 @given(records, parks, st.integers(0, 2**52), st.integers(1, 6))
 def test_what_was_parked_comes_back(record: Record, park: Park, now_ms: int, seconds: int) -> None:
     written = parked_headers(record, park, now_ms, float(seconds))
     stored = {"key": record.key, "headers": tuple(written), "timestamp": now_ms}
-    read = unpark(message(record.value, **stored))
+    read = unpark(stored_message(record.value, **stored))
     assert read == Record(
         topic="t.retry.5s",
         partition=3,
@@ -84,7 +66,7 @@ def test_what_was_parked_comes_back(record: Record, park: Park, now_ms: int, sec
 
 
 def test_nobody_can_forge_a_parked_record() -> None:
-    forged = message(headers=(("worker-attempts", b"9"), ("mine", b"1"), ("worker-x", None)))
+    forged = stored_message(headers=(("worker-attempts", b"9"), ("mine", b"1"), ("worker-x", None)))
     record = fresh(forged)
     assert record.headers == (("mine", b"1"),)
     assert (record.attempts, record.delivery, record.not_before_ms) == (0, None, 0)
@@ -102,18 +84,18 @@ GOOD = (
 @pytest.mark.parametrize("count", [b"-1", b"x"])
 def test_a_count_of_postponements_that_cannot_be_read_is_named(count: bytes) -> None:
     with pytest.raises(NotParkedError, match="header worker-postponed cannot be read"):
-        unpark(message(headers=(*GOOD, ("worker-postponed", count))))
+        unpark(stored_message(headers=(*GOOD, ("worker-postponed", count))))
 
 
 def test_the_smallest_set_of_headers_is_enough() -> None:
-    assert unpark(message(headers=GOOD)).origin == Origin("t", 0, 1)
+    assert unpark(stored_message(headers=GOOD)).origin == Origin("t", 0, 1)
 
 
 @pytest.mark.parametrize("missing", range(4))
 def test_a_missing_header_is_named(missing: int) -> None:
     left = GOOD[:missing] + GOOD[missing + 1 :]
     with pytest.raises(NotParkedError, match=f"header {GOOD[missing][0]} is missing"):
-        unpark(message(headers=left))
+        unpark(stored_message(headers=left))
 
 
 @pytest.mark.parametrize(
@@ -135,17 +117,17 @@ def test_a_missing_header_is_named(missing: int) -> None:
 def test_a_header_that_cannot_be_read_is_named(name: str, value: bytes | None) -> None:
     changed = tuple((n, value if n == name else v) for n, v in GOOD)
     with pytest.raises(NotParkedError, match=f"header {name} cannot be read"):
-        unpark(message(headers=changed))
+        unpark(stored_message(headers=changed))
 
 
 def test_a_header_that_is_not_text_is_named() -> None:
     with pytest.raises(NotParkedError, match="header worker-delivery is not UTF-8"):
-        unpark(message(headers=(*GOOD, ("worker-delivery", b"\xff"))))
+        unpark(stored_message(headers=(*GOOD, ("worker-delivery", b"\xff"))))
 
 
 def test_a_header_that_occurs_twice_is_named() -> None:
     with pytest.raises(NotParkedError, match="header worker-attempts occurs twice"):
-        unpark(message(headers=(*GOOD, GOOD[0])))
+        unpark(stored_message(headers=(*GOOD, GOOD[0])))
 
 
 def test_a_dead_letter_says_why_and_when_and_whence() -> None:
@@ -175,5 +157,5 @@ def test_a_long_detail_is_cut() -> None:
 )
 def test_no_record_waits_much_longer_than_the_delay_of_its_topic(topic: str, latest: int) -> None:
     headers = {**dict(GOOD), "worker-not-before": b"%d" % 2**53}
-    read = unpark(message(topic=topic, headers=tuple(headers.items()), timestamp=1_000))
+    read = unpark(stored_message(topic=topic, headers=tuple(headers.items()), timestamp=1_000))
     assert read.not_before_ms == latest
