@@ -55,7 +55,7 @@ async def complete_by_its_commits(scene: Scene) -> set[int]:
         await client.close()
     numbers: set[int] = set()
     for here, (offset, metadata) in committed.items():
-        for first, end in [(0, offset), *decode(metadata, place(here), offset)]:
+        for first, end in [(0, offset), *decode(metadata, place(here), offset).done]:
             numbers |= {each * PARTITIONS + here.partition for each in range(first, end)}
     return numbers
 

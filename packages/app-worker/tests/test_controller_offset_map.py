@@ -27,7 +27,7 @@ pytestmark = pytest.mark.looptime
 
 def complete_above(bench: Bench, partition: TopicPartition) -> list[tuple[int, int]]:
     base, said = bench.consumer.group[partition], bench.consumer.metadata[partition]
-    return list(decode(said, SCOPE.place(partition), base))
+    return list(decode(said, SCOPE.place(partition), base).done)
 
 
 def after_a_crash(before: Bench, **settings: Any) -> Bench:

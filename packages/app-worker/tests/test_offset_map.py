@@ -7,9 +7,9 @@ from aiokafka import TopicPartition
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from app_worker.holds import LONGEST_SECONDS
 from app_worker.offset_map import (
     ADMISSIBLE,
-    LARGEST,
     LONGEST,
     LONGEST_TEXT,
     Runs,
@@ -19,6 +19,7 @@ from app_worker.offset_map import (
     decode,
     encode,
 )
+from app_worker.varints import LARGEST
 
 HERE = TopicPartition("t", 3)
 PLACE = Scope("cluster", "group").place(HERE)
@@ -44,7 +45,7 @@ def covered(runs: Runs) -> int:
 @given(what_is_done(most=100))
 def test_what_is_written_is_read_again(done: tuple[int, Runs]) -> None:
     base, runs = done
-    assert list(decode(encode(PLACE, base, runs), PLACE, base)) == list(runs)
+    assert list(decode(encode(PLACE, base, runs), PLACE, base).done) == list(runs)
 
 
 @given(what_is_done(most=3_000))
@@ -52,7 +53,7 @@ def test_no_map_is_longer_than_brokers_take_and_none_says_too_much(done: tuple[i
     base, runs = done
     text = encode(PLACE, base, runs)
     assert len(text) <= LONGEST_TEXT
-    read = decode(text, PLACE, base)
+    read = decode(text, PLACE, base).done
     known = iter(runs)
     for start, end in read:
         assert any(first <= start and end <= last for first, last in known)
@@ -60,14 +61,14 @@ def test_no_map_is_longer_than_brokers_take_and_none_says_too_much(done: tuple[i
 
 def test_a_map_that_is_too_long_loses_its_end_and_keeps_as_much_as_it_can() -> None:
     wide = [(2**40 * n, 2**40 * n + 2**39) for n in range(1, 1_000)]
-    read = decode(encode(PLACE, 0, wide), PLACE, 0)
+    read = decode(encode(PLACE, 0, wide), PLACE, 0).done
     assert list(read) == wide[: len(read)]
     assert 200 < len(read) < 1_000
 
 
 def test_every_second_of_twenty_thousand_offsets_fits() -> None:
     runs = [(offset, offset + 1) for offset in range(1, 20_000, 2)]
-    assert list(decode(encode(PLACE, 0, runs), PLACE, 0)) == runs
+    assert list(decode(encode(PLACE, 0, runs), PLACE, 0).done) == runs
 
 
 def test_few_runs_make_a_short_text() -> None:
@@ -108,10 +109,14 @@ def test_whatever_follows_a_right_checksum_is_read_or_refused(said: bytes) -> No
     body = PLACE + b"\x05" + said
     whole = b"am\x01" + zlib.crc32(body).to_bytes(4) + body
     try:
-        runs = decode(base64.b64encode(whole).decode(), PLACE, 5)
+        said_so = decode(base64.b64encode(whole).decode(), PLACE, 5)
     except UnusableMapError:
         return
-    assert all(5 <= start < end <= LARGEST for start, end in runs)
+    assert all(5 <= start < end <= LARGEST for start, end in said_so.done)
+    for holds in said_so.holds:
+        assert holds.offsets
+        assert all(5 <= offset < LARGEST for offset in holds.offsets)
+        assert 0 <= holds.seconds <= LONGEST_SECONDS
 
 
 def test_a_later_version_is_not_believed() -> None:
@@ -126,7 +131,7 @@ def test_a_part_of_a_kind_that_is_not_known_is_passed_over() -> None:
 
     body = base64.b64decode(encode(PLACE, 5, [(7, 9)]))[7:] + b"\x63\x02xx"
     whole = b"am\x01" + zlib.crc32(body).to_bytes(4) + body
-    assert list(decode(base64.b64encode(whole).decode(), PLACE, 5)) == [(7, 9)]
+    assert list(decode(base64.b64encode(whole).decode(), PLACE, 5).done) == [(7, 9)]
 
 
 def test_a_map_copied_to_another_offset_group_cluster_or_partition_is_not_believed() -> None:
@@ -161,7 +166,7 @@ def test_whatever_order_admitted_records_end_in_their_map_is_at_most_three_quart
             runs.append((offset, offset + 1))
     size = len(base64.b64decode(encode(PLACE, base, runs)))
     assert size <= LONGEST * 3 // 4
-    assert list(decode(encode(PLACE, base, runs), PLACE, base)) == runs
+    assert list(decode(encode(PLACE, base, runs), PLACE, base).done) == runs
 
 
 def test_eighteen_thousand_dense_offsets_are_admitted_and_a_hundred_in_any_log() -> None:

@@ -1,8 +1,10 @@
-"""Says in a commit's metadata which records above the committed offset are complete already.
+"""Says in a commit's metadata what became of the records above the committed offset.
 
-Without it a crash delivers again everything behind the oldest open record, however long ago it was
-completed. Whoever does not know the map (an older version, a tool) takes the committed offset by
-itself, and so repeats records and loses none.
+Which of them are complete: without that a crash delivers again everything behind the oldest open
+record, however long ago it was completed. And which are held, because they are still in flight at a
+former owner of the partition. Whoever does not know the map (an older version, a tool) takes the
+committed offset by itself; whoever does not know of holds takes what is held for open. Both repeat
+records and lose none.
 """
 
 import base64
@@ -12,8 +14,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
+
+from app_worker.holds import MOST_HOLDS, Holds, from_bytes, most_bytes, to_bytes
+from app_worker.varints import LARGEST, MOST_BYTES, DamagedError, Reader, varint, varint_bytes
 
 LONGEST_TEXT = 4_096
 """Characters that brokers take by default (``offset.metadata.max.bytes``)."""
@@ -22,15 +28,11 @@ LONGEST = LONGEST_TEXT // 4 * 3
 MAGIC = b"am"
 VERSION = 1
 PLACE_BYTES = 8
-LARGEST = 2**63 - 1
-
-MOST_VARINT_BYTES = 9
-_LOW_BITS = 0x7F
-_MORE = 0x80
-"""Of a byte of a varint: seven bits of the number, and whether another byte follows."""
 
 _FIXED = len(MAGIC) + 1 + 4
-_HEAD_BYTES = _FIXED + PLACE_BYTES + MOST_VARINT_BYTES + 1 + 2
+_SECTION_BYTES = 1 + 2
+"""What stands before a section: its kind, and its length."""
+_HEAD_BYTES = _FIXED + PLACE_BYTES + MOST_BYTES + _SECTION_BYTES
 
 ADMISSIBLE = LONGEST * 3 // 4 - _HEAD_BYTES
 """Bytes of runs or bits that the work admitted may lead to."""
@@ -49,6 +51,19 @@ class Section(IntEnum):
     """Varints: from where the last run ended (at first: the base) to the next, then its length."""
     BITMAP = 2
     """One bit for each offset from the base on, the lowest bit of a byte first."""
+    HOLDS = 3
+    """What one release left in flight; there may be several of it."""
+
+
+class OffsetMap(NamedTuple):
+    """What a map says."""
+
+    done: Runs = ()
+    holds: tuple[Holds, ...] = ()
+
+
+class MapTooLongError(ValueError):
+    """There is no room for what has to be said."""
 
 
 class UnusableMapError(ValueError):
@@ -73,57 +88,75 @@ class Scope:
         return hashlib.blake2b(text, digest_size=PLACE_BYTES).digest()
 
 
-def encode(place: bytes, base: int, done: Runs) -> str:
+def encode(
+    place: bytes, base: int, done: Runs, holds: Sequence[Holds] = (), *, whole: bool = False
+) -> str:
     """Return the metadata for a commit of ``base`` above which the runs are done.
 
-    What does not fit is left out from its end on, and so will be delivered again after a crash.
-    Returns an empty text when nothing is done.
+    Of what is done the end is left out if it does not fit, and so will be delivered again after a
+    crash. With ``whole``, and for holds in any case, MapTooLongError is raised instead: what they
+    leave out would be delivered again without any crash. Returns an empty text when there is
+    nothing to be said.
     """
-    if not done:
+    if not done and not holds:
         return ""
-    room = LONGEST - _HEAD_BYTES
-    runs, in_runs = _as_runs(base, done, room)
-    bits, in_bits = _as_bitmap(base, done, room)
-    in_short = (in_runs, -len(runs)) >= (in_bits, -len(bits))
-    kind, said = (Section.RUNS, runs) if in_short else (Section.BITMAP, bits)
-    body = place + _varint(base) + bytes([kind]) + _varint(len(said)) + said
+    held = b"".join(_section(Section.HOLDS, to_bytes(each, base)) for each in holds)
+    room = LONGEST - _HEAD_BYTES - len(held)
+    if room < 0 or len(holds) > MOST_HOLDS:
+        raise MapTooLongError(f"there is no room for the holds of {len(holds)} releases")
+    said, covered = _as_done(base, done, room)
+    if whole and covered < sum(end - start for start, end in done):
+        raise MapTooLongError("there is no room for all that is done")
+    body = place + varint(base) + said + held
     head = MAGIC + bytes([VERSION]) + zlib.crc32(body).to_bytes(4)
     return base64.b64encode(head + body).decode()
 
 
-def decode(text: str, place: bytes, base: int) -> Runs:
-    """Return what is done above a committed ``base``; nothing for an empty text.
+def decode(text: str, place: bytes, base: int) -> OffsetMap:
+    """Return what is done and held above a committed ``base``; nothing for an empty text.
 
     Raises UnusableMapError for metadata that is foreign, damaged, of another version, partition,
     group or cluster, or that was written for another offset: a mirror copies it to an offset of
     its own.
     """
     if not text:
-        return ()
+        return OffsetMap()
     body = _body(text)
     if body[:PLACE_BYTES] != place:
         raise UnusableMapError("place")
-    numbers = _Reader(body[PLACE_BYTES:])
-    if numbers.varint() != base:
-        raise UnusableMapError("base")
-    runs: Runs = ()
-    while not numbers.at_end:
-        kind, said = numbers.byte(), numbers.take(numbers.varint())
-        if kind == Section.RUNS:
-            runs = tuple(_runs(base, _Reader(said)))
-        elif kind == Section.BITMAP:
-            runs = tuple(_set_bits(base, said))
-    return runs
+    try:
+        return _read(Reader(body[PLACE_BYTES:]), base)
+    except DamagedError:
+        raise UnusableMapError("damaged") from None
 
 
-def admits(base: int, offset: int, parts: int) -> bool:
+def admits(base: int, offset: int, parts: int, held: int = 0, releases: int = 0) -> bool:
     """Whether a record may be begun so that every map that may come of it is small enough.
 
     ``base`` is the oldest open offset, and ``parts`` counts what may part runs of complete records
-    from each other: the records in work, this one included, and the runs that were recalled.
+    from each other: the records in work, this one included, those that are held, and the runs that
+    were recalled. ``held`` counts the records that may have to be held in such a map, those in work
+    included, and ``releases`` of how many releases they are; neither if none is to be handed over.
     """
     span = offset + 1 - base
-    return span <= SURE_SPAN or 2 * parts * _varint_bytes(span) <= ADMISSIBLE
+    done = min((span + 7) // 8, 2 * parts * varint_bytes(span))
+    holds = most_bytes(held, releases, span) + releases * _SECTION_BYTES
+    return done <= ADMISSIBLE and done + holds <= LONGEST - _HEAD_BYTES
+
+
+def _section(kind: Section, said: bytes) -> bytes:
+    return bytes([kind]) + varint(len(said)) + said
+
+
+def _as_done(base: int, done: Runs, room: int) -> tuple[bytes, int]:
+    """The section that says the most of what is done, and how many offsets it says that of."""
+    if not done:
+        return b"", 0
+    runs, in_runs = _as_runs(base, done, room)
+    bits, in_bits = _as_bitmap(base, done, room)
+    if (in_runs, -len(runs)) >= (in_bits, -len(bits)):
+        return _section(Section.RUNS, runs), in_runs
+    return _section(Section.BITMAP, bits), in_bits
 
 
 def _as_runs(base: int, done: Runs, room: int) -> tuple[bytes, int]:
@@ -131,7 +164,7 @@ def _as_runs(base: int, done: Runs, room: int) -> tuple[bytes, int]:
     said = bytearray()
     reached, covered = base, 0
     for start, end in done:
-        pair = _varint(start - reached) + _varint(end - start)
+        pair = varint(start - reached) + varint(end - start)
         if len(said) + len(pair) > room:
             break
         said += pair
@@ -169,13 +202,29 @@ def _body(text: str) -> bytes:
     return body
 
 
-def _runs(base: int, numbers: "_Reader") -> Iterator[tuple[int, int]]:
+def _read(numbers: Reader, base: int) -> OffsetMap:
+    if numbers.varint() != base:
+        raise UnusableMapError("base")
+    done: Runs = ()
+    holds = []
+    while not numbers.at_end:
+        kind, said = numbers.byte(), numbers.take(numbers.varint())
+        if kind == Section.RUNS:
+            done = tuple(_runs(base, Reader(said)))
+        elif kind == Section.BITMAP:
+            done = tuple(_set_bits(base, said))
+        elif kind == Section.HOLDS:
+            holds.append(from_bytes(said, base))
+    return OffsetMap(done, tuple(holds))
+
+
+def _runs(base: int, numbers: Reader) -> Iterator[tuple[int, int]]:
     reached = base
     while not numbers.at_end:
         start = reached + numbers.varint()
         reached = start + numbers.varint()
         if not start < reached <= LARGEST:
-            raise UnusableMapError("damaged")
+            raise DamagedError
         yield start, reached
 
 
@@ -188,47 +237,3 @@ def _set_bits(base: int, said: bytes) -> Iterator[tuple[int, int]]:
         bits >>= length
         yield reached + clear, reached + clear + length
         reached += clear + length
-
-
-class _Reader:
-    """Takes a map apart from its beginning on; raises UnusableMapError where it ends too soon."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._next = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self._next == len(self._data)
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def take(self, count: int) -> bytes:
-        end = self._next + count
-        if end > len(self._data):
-            raise UnusableMapError("damaged")
-        taken, self._next = self._data[self._next : end], end
-        return taken
-
-    def varint(self) -> int:
-        number = 0
-        for place in range(MOST_VARINT_BYTES):
-            byte = self.byte()
-            number |= (byte & _LOW_BITS) << (7 * place)
-            if not byte & _MORE:
-                return number
-        raise UnusableMapError("damaged")
-
-
-def _varint(number: int) -> bytes:
-    said = bytearray()
-    while number > _LOW_BITS:
-        said.append(number & _LOW_BITS | _MORE)
-        number >>= 7
-    said.append(number)
-    return bytes(said)
-
-
-def _varint_bytes(number: int) -> int:
-    return max(1, (number.bit_length() + 6) // 7)

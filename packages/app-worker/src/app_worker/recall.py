@@ -65,7 +65,7 @@ class Recall:
 
     def _believed(self, here: TopicPartition, start: OffsetAndMetadata, log_end: int) -> Runs:
         try:
-            runs = decode(start.metadata, self._scope.place(here), start.offset)
+            runs = decode(start.metadata, self._scope.place(here), start.offset).done
         except UnusableMapError as error:
             reason = error.reason
         else:
