@@ -49,7 +49,12 @@ def endpoint(endpoint_id: str, customer_id: str = "acme", **fields: object) -> E
 
 
 def record(
-    value: bytes | None = None, *, delivery: str | None = None, attempts: int = 0, **event: object
+    value: bytes | None = None,
+    *,
+    delivery: str | None = None,
+    attempts: int = 0,
+    postponed: int = 0,
+    **event: object,
 ) -> Record:
     return Record(
         topic="webhook",
@@ -62,6 +67,7 @@ def record(
         origin=Origin("webhook", 3, 7),
         delivery=delivery,
         attempts=attempts,
+        postponed=postponed,
     )
 
 
@@ -177,6 +183,13 @@ async def test_a_parked_delivery_goes_on_through_the_schedule_and_is_exhausted()
     ]
     assert await way.outcomes(record(delivery="a", attempts=2)) == [
         DeadLetter("a", 3, "exhausted", "status 500")
+    ]
+
+
+async def test_a_fault_of_ours_charges_a_parked_delivery_no_attempt() -> None:
+    way = Way(endpoint("a"), answers={"a": Failed("internal", "no sockets", ours=True)})
+    assert await way.outcomes(record(delivery="a", attempts=2, postponed=1)) == [
+        Park("a", 2, "5m", "internal", "internal: no sockets", postponed=2)
     ]
 
 

@@ -174,6 +174,25 @@ def test_a_schedule_of_long_delays_alone_is_kept_to() -> None:
     assert outcome.delay == "3h"
 
 
+@pytest.mark.parametrize(
+    ("attempts", "postponed", "delay"), [(1, 0, "5s"), (1, 1, "5m"), (3, 0, "5m"), (9, 0, "2h")]
+)
+def test_a_fault_of_ours_is_tried_again_and_charges_no_attempt(
+    attempts: int, postponed: int, delay: str
+) -> None:
+    fault = Failed("internal", "no sockets", ours=True)
+    outcome = outcome_of(fault, "e", attempts, SCHEDULE, postponed=postponed)
+    said = "internal: no sockets"
+    assert outcome == Park("e", attempts - 1, delay, "internal", said, postponed + 1)
+
+
+def test_faults_of_ours_are_given_up_with_the_last_one_told() -> None:
+    fault = Failed("internal", "no sockets", ours=True)
+    outcome = outcome_of(fault, "e", 3, SCHEDULE, postponed=MOST_POSTPONED)
+    said = "postponed 50 times in a row, the last time as internal: no sockets"
+    assert outcome == DeadLetter("e", 2, "exhausted", said)
+
+
 @given(st.integers(0, 10), st.integers(0, 200), st.floats(0, 1e6))
 def test_postponing_ends(attempts: int, postponed: int, seconds: float) -> None:
     outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "circuit_open", seconds)

@@ -27,7 +27,7 @@ class Park:
     detail: str = ""
     """What came back, in a few words for a person. No payload, no secret."""
     postponed: int = 0
-    """How often in a row, this time included, it was parked without an attempt; 0 after one."""
+    """How often in a row, this time included, no attempt was made that counts; 0 after one."""
 
 
 @dataclass(frozen=True, slots=True)

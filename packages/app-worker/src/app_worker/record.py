@@ -39,7 +39,7 @@ class Record(NamedTuple):
     not_before_ms: int = 0
     """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
     postponed: int = 0
-    """How often in a row it was parked without an attempt."""
+    """How often in a row it was parked without an attempt that counts."""
 
     @property
     def size(self) -> int:

@@ -113,7 +113,9 @@ class WebhookHandler:
             self._isolation.leave(permit, attempt)
         seconds = time.monotonic() - began
         attempts = record.attempts + 1
-        outcome = outcome_of(attempt, endpoint.id, attempts, self._schedule)
+        outcome = outcome_of(
+            attempt, endpoint.id, attempts, self._schedule, postponed=record.postponed
+        )
         self._metrics.made_attempt(result_of(attempt), seconds)
         if isinstance(outcome, Done) and record.timestamp_ms > 0:
             self._metrics.delivered(self._now() - record.timestamp_ms / 1000)

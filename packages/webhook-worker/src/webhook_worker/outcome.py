@@ -17,15 +17,27 @@ MOST_SAID_CHARACTERS = 200
 
 
 def outcome_of(
-    attempt: Attempt, endpoint_id: str, attempts: int, schedule: DelaySchedule
+    attempt: Attempt,
+    endpoint_id: str,
+    attempts: int,
+    schedule: DelaySchedule,
+    *,
+    postponed: int = 0,
 ) -> Outcome:
     """The outcome of a delivery after so many attempts, this one included.
 
     Only 2xx is delivered: a redirect is not followed, so it is a failure. 410 says that nobody
     wants it any more, so it is given up at once; all else is tried again until the schedule ends.
+    What failed by our own fault is postponed, as it was ``postponed`` times in a row before.
     """
     if not isinstance(attempt, Answered):
         detail = f"{attempt.kind}: {attempt.detail}"
+        if attempt.ours:
+            charged = attempts - 1
+            delay = postponed_delay(schedule, charged, postponed + 1, 0.0)
+            if delay is None:
+                return _postponed_too_often(endpoint_id, charged, postponed, detail)
+            return Park(endpoint_id, charged, delay, attempt.kind, detail, postponed + 1)
         return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
     if attempt.is_success:
         return Done(endpoint_id)
@@ -68,9 +80,13 @@ def postpone(
     postponed = record.postponed + 1
     delay = postponed_delay(schedule, record.attempts, postponed, seconds)
     if delay is None:
-        detail = f"postponed {record.postponed} times in a row, the last time as {reason}"
-        return DeadLetter(endpoint_id, record.attempts, "exhausted", detail)
+        return _postponed_too_often(endpoint_id, record.attempts, record.postponed, reason)
     return Park(endpoint_id, record.attempts, delay, reason, "no attempt was made", postponed)
+
+
+def _postponed_too_often(endpoint_id: str, attempts: int, times: int, why: str) -> DeadLetter:
+    detail = f"postponed {times} times in a row, the last time as {why}"
+    return DeadLetter(endpoint_id, attempts, "exhausted", detail)
 
 
 def _one_line(body: bytes) -> str:
