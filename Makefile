@@ -27,6 +27,7 @@ lint: .venv/.ready ## style, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/image/Dockerfile
 	$(UV) lock --check --quiet
 
 lock: $(UV) ## write the lock anew after a change of dependencies

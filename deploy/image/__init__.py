@@ -1,0 +1,4 @@
+"""What runs in a pod: one container, supervisord in it, and the worker processes below that.
+
+Of this folder the image has these modules, which need nothing but supervisord.
+"""
