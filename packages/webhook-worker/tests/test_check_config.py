@@ -12,7 +12,7 @@ from aiokafka.errors import GroupAuthorizationFailedError
 from app_worker.settings import KafkaSettings
 from webhook_worker.cli import main
 
-TOPICS = ("webhook", "webhook.retry.1s", "webhook.dead-letter")
+TOPICS = ("webhook", "webhook.retry.1s", "webhook.dead-letter", "webhook.endpoint-state")
 
 
 class FakeAdmin:

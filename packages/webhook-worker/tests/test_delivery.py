@@ -13,11 +13,17 @@ from standardwebhooks import Webhook
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Outcome, Park
 from app_worker.record import Origin, Record
+from webhook_worker.announcement import Announcement
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.delivery import UnknownCustomer, WebhookHandler
 from webhook_worker.directory import BrokenEndpoint, Snapshot
 from webhook_worker.endpoint import Endpoint, Limits
+from webhook_worker.endpoint_state.judgement import Patience
+from webhook_worker.endpoint_state.keeper import EndpointStates
+from webhook_worker.endpoint_state.state import Disabled, EndpointState
+from webhook_worker.event import parse_event
 from webhook_worker.isolation.gate import Isolation
+from webhook_worker.journal import Journal, Topics
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.request import Request
 from webhook_worker.signing import Secret
@@ -27,6 +33,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCHEDULE = DelaySchedule("webhook", ("5s", "5m"))
 OK = Answered(200)
 NOW = 1_700_000_000.0
+HOUR_MS = 3_600_000
+PATIENCE = Patience(HOUR_MS, 120 * HOUR_MS, 48 * HOUR_MS)
 EVENT = {
     "id": "evt_1",
     "type": "order.paid",
@@ -103,15 +111,31 @@ class Way:
         self.registry = CollectorRegistry()
         metrics = WebhookMetrics(self.registry)
         self.isolation = Isolation(100, 100, metrics, jitter=lambda: 0.0)
+        self.states: dict[str, EndpointState] = {}
+        self.written: list[tuple[str, bytes | None]] = []
+        self.announced: list[Announcement] = []
+        self.logged: list[tuple[bytes, bytes]] = []
+        states = EndpointStates(
+            lambda: self.states,
+            lambda key, value: self.written.append((key, value)),
+            self.announced.append,
+            PATIENCE,
+            metrics,
+            now=lambda: self.now,
+        )
+        topics = Topics(self.announced.append, lambda key, line: self.logged.append((key, line)))
+        self.now = NOW
         self.handler = WebhookHandler(
             Snapshot(endpoints, broken),
             self.sender,
             self.isolation,
+            states,
+            Journal(metrics, states, topics, now=lambda: self.now),
             SCHEDULE,
             metrics,
             max_event_bytes=1000,
             unknown_customer=unknown_customer,
-            now=lambda: NOW,
+            now=lambda: self.now,
         )
 
     async def outcomes(self, given: Record | None = None) -> list[Outcome]:
@@ -362,3 +386,124 @@ async def test_an_attempt_that_is_cancelled_gives_its_permit_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await handling
     assert way.isolation.state()["places"] == 0
+
+
+async def test_nothing_is_sent_to_an_endpoint_that_is_disabled_and_what_is_due_is_kept() -> None:
+    way = Way(endpoint("a"), endpoint("b"))
+    way.states["a"] = Disabled(0, "gone", "status 410")
+    assert await way.handler.handle(record()) == [
+        DeadLetter("a", 0, "endpoint_disabled", "gone: status 410"),
+        Done("b"),
+    ]
+    assert await way.handler.handle(record(delivery="a", attempts=3)) == [
+        DeadLetter("a", 3, "endpoint_disabled", "gone: status 410")
+    ]
+    assert len(way.sender.requests) == 1
+
+
+async def test_410_disables_the_endpoint_for_the_whole_fleet_and_says_so() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(410)})
+    await way.handler.handle(record())
+    await way.handler.handle(record())
+    assert len(way.sender.requests) == 1
+    ((key, value),) = way.written
+    assert key == "a"
+    assert json.loads(value or b"")["reason"] == "gone"
+    (said,) = way.announced
+    assert (said.type, said.customer_id) == ("endpoint.disabled", "acme")
+    assert said.data == {"endpoint_id": "a", "reason": "gone", "detail": "status 410"}
+
+
+async def test_an_endpoint_that_only_fails_is_suspected_then_announced_then_disabled() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(404)})
+    for hours in (0, 0.6, 1.2, 30, 60, 90, 119):
+        way.now = NOW + hours * 3600
+        await way.handler.handle(record())
+    assert [said.type for said in way.announced] == ["endpoint.failing"]
+    assert way.announced[0].data["disabled_at"] == "2023-11-19T22:13:20.000Z"
+    way.now = NOW + 120 * 3600
+    await way.handler.handle(record())
+    assert [said.type for said in way.announced] == ["endpoint.failing", "endpoint.disabled"]
+    assert way.announced[1].data["reason"] == "failing"
+    assert len(way.written) <= 8
+
+
+async def test_an_answer_of_2xx_ends_what_was_said_of_failing() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(500)})
+    for hours in (0, 0.6, 1.2):
+        way.now = NOW + hours * 3600
+        await way.handler.handle(record())
+    way.sender.answers = {}
+    way.now += 300  # The circuit lets one through.
+    way.isolation = Isolation(100, 100, WebhookMetrics(CollectorRegistry()))
+    way.handler._isolation = way.isolation
+    await way.handler.handle(record())
+    assert [said.type for said in way.announced] == ["endpoint.failing", "endpoint.recovered"]
+    assert way.written[-1] == ("a", None)
+    assert way.states == {}
+
+
+async def test_a_fault_of_ours_says_nothing_of_the_endpoint() -> None:
+    way = Way(endpoint("a"), answers={"a": Failed("internal", "no connection", ours=True)})
+    for hours in (0, 2, 4, 200):
+        way.now = NOW + hours * 3600
+        await way.handler.handle(record())
+    assert (way.written, way.announced) == ([], [])
+
+
+async def test_a_delivery_that_is_given_up_is_announced_without_what_was_answered() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(500, body_start=b"their text")})
+    await way.handler.handle(record(delivery="a", attempts=2))
+    (said,) = way.announced
+    assert (said.type, said.customer_id) == ("message.exhausted", "acme")
+    assert said.data == {
+        "endpoint_id": "a",
+        "event_id": "evt_1",
+        "event_type": "order.paid",
+        "attempts": 3,
+        "last": "status 500",
+    }
+
+
+async def test_an_operational_event_that_is_given_up_is_not_announced() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(500)})
+    await way.handler.handle(record(delivery="a", attempts=2, type="message.exhausted"))
+    assert way.announced == []
+
+
+async def test_an_operational_event_is_an_event_that_can_be_delivered() -> None:
+    way = Way(endpoint("a"), answers={"a": Answered(410)})
+    await way.handler.handle(record())
+    event = parse_event(way.announced[0].value(), 10_000)
+    assert (event.type, event.customer_id) == ("endpoint.disabled", "acme")
+    other = Way(endpoint("b"))
+    assert await other.handler.handle(record(way.announced[0].value())) == [Done("b")]
+
+
+async def test_each_attempt_is_a_line_of_the_log_without_url_payload_and_answer() -> None:
+    answers: dict[str, Attempt] = {
+        "b": Answered(503, body_start=b"their text"),
+        "c": Failed("timeout", "15 s"),
+    }
+    way = Way(endpoint("a"), endpoint("b"), endpoint("c"), answers=answers)
+    await way.handler.handle(record())
+    lines = {key: json.loads(line) for key, line in way.logged}
+    assert lines[b"a"] | {"seconds": 0} == {
+        "at_ms": int(NOW * 1000),
+        "event": "evt_1",
+        "type": "order.paid",
+        "customer": "acme",
+        "endpoint": "a",
+        "attempt": 1,
+        "seconds": 0,
+        "status": 200,
+        "outcome": "delivered",
+        "origin": "webhook:3:7",
+    }
+    assert (lines[b"b"]["status"], lines[b"b"]["outcome"], lines[b"b"]["delay"]) == (
+        *(503, "parked"),
+        "5s",
+    )
+    assert (lines[b"c"]["failure"], lines[b"c"]["ours"]) == ("timeout", False)
+    text = repr(way.logged)
+    assert not [word for word in ("hidden", "total", "their", "hooks") if word in text]

@@ -12,7 +12,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
-from webhook_worker.directory.topic import BACKOFF, CHECK_SECONDS, TopicDirectory
+from webhook_worker.compacted_topic import BACKOFF, CHECK_SECONDS
+from webhook_worker.directory.topic import TopicDirectory
 from webhook_worker.endpoint_report import TopicReport
 from webhook_worker.metrics import WebhookMetrics
 

@@ -137,13 +137,16 @@ def test_a_file_without_authorities_is_refused_with_the_reason(
 
 def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:
     (problem,) = refused(WEBHOOK_TOPIC="x" * 240)
-    assert "at most 239 characters, so that .retry.30m can follow" in problem
+    assert "at most 234 characters, so that .endpoint-state can follow" in problem
 
 
 def test_endpoints_are_demanded_where_they_are_needed() -> None:
     with pytest.raises(EnvironmentProblems) as caught:
         load_all(LEAST, need_endpoints=True)
-    expected = "WEBHOOK_ENDPOINTS is not set, but must be a path, a file: URL or kafka:<topic>."
+    expected = (
+        "WEBHOOK_ENDPOINTS is not set, but must be a path, a file: URL, kafka:<topic> "
+        "or <name>:<location> of an installed source."
+    )
     assert caught.value.problems == (expected,)
 
 
@@ -176,6 +179,41 @@ def test_endpoints_can_come_from_a_topic(text: str, name: str) -> None:
     source = loaded(WEBHOOK_ENDPOINTS=text).endpoints
     assert source == EndpointsTopic(name)
     assert str(source) == f"kafka:{name}"
+
+
+def test_each_topic_is_another_one() -> None:
+    (problem,) = refused(WEBHOOK_ATTEMPT_LOG_TOPIC="webhook.dead-letter")
+    assert "another topic than those of WEBHOOK_DEAD_LETTER_TOPIC" in problem
+    (problem,) = refused(
+        WEBHOOK_OPERATIONAL_EVENTS_TOPIC="webhook.x", WEBHOOK_ATTEMPT_LOG_TOPIC="webhook.x"
+    )
+    assert "another topic than those of WEBHOOK_OPERATIONAL_EVENTS_TOPIC" in problem
+    (problem,) = refused(WEBHOOK_ATTEMPT_LOG_TOPIC="webhook.endpoint-state")
+    assert "another topic than those of WEBHOOK_TOPIC" in problem
+
+
+def test_operational_events_may_be_delivered_like_others() -> None:
+    webhook = loaded(WEBHOOK_OPERATIONAL_EVENTS_TOPIC="webhook")
+    assert webhook.topic_names.operational_events == "webhook"
+
+
+def test_an_endpoint_is_disabled_later_than_it_is_failing_or_never() -> None:
+    (problem,) = refused(WEBHOOK_FAILING_AFTER_SECONDS="60", WEBHOOK_DISABLE_AFTER_SECONDS="60")
+    assert "0, or longer than WEBHOOK_FAILING_AFTER_SECONDS (60)" in problem
+    assert loaded(WEBHOOK_DISABLE_AFTER_SECONDS="0").patience.disable_after_ms is None
+
+
+def test_the_attempts_of_one_delivery_are_one_row_of_failures() -> None:
+    assert loaded().patience.forget_after_ms == 48 * 3_600_000
+    webhook = loaded(WEBHOOK_RETRY_SCHEDULE="1s")
+    assert webhook.patience.forget_after_ms == 24 * 3_600_000
+
+
+def test_a_source_that_is_not_installed_is_named_with_those_that_are() -> None:
+    (problem,) = refused(WEBHOOK_ENDPOINTS="postgres://user:secret@db/endpoints")
+    assert "postgres: is not among file, kafka" in problem
+    assert "secret" not in problem
+    assert "postgres://******@db/endpoints" in problem
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from app_worker.variables import Settings, Variable, prefix_of, variable_of, var
 
 MASK = "******"
 LONGEST_SHOWN_VALUE = 120
+_USERINFO = re.compile(r"//[^/\s]*@")
 
 S = TypeVar("S", bound=Settings)
 
@@ -188,6 +189,7 @@ def _sentences(
 
 
 def _shown(text: str) -> str:
+    text = _USERINFO.sub(f"//{MASK}@", text)  # Nobody knows what was meant: it may be a password.
     short = text if len(text) <= LONGEST_SHOWN_VALUE else text[:LONGEST_SHOWN_VALUE] + "..."
     return repr(short)
 

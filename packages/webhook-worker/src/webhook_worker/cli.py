@@ -18,9 +18,21 @@ from app_worker.errors import EnvironmentProblems
 from app_worker.settings import RETRY_GROUP_SUFFIX
 from kafka_utils import ConfigurationError, KafkaUtilsError
 from webhook_worker import __version__
-from webhook_worker.commands import check_config, dead_letters, endpoints, run, send, topics
+from webhook_worker.commands import (
+    check_config,
+    dead_letters,
+    endpoint_list,
+    endpoint_put,
+    endpoint_switch,
+    endpoint_trial,
+    endpoints,
+    run,
+    send,
+    topics,
+)
 from webhook_worker.commands import group as group_commands
 from webhook_worker.commands.exit_codes import FAILED, INTERRUPTED, MISUSED
+from webhook_worker.errors import DirectoryError
 from webhook_worker.topics import REPLICATION, RETRY_PARTITIONS, SOURCE_PARTITIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no other name
@@ -51,7 +63,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return MISUSED
-    except (KafkaError, KafkaUtilsError) as error:
+    except (KafkaError, KafkaUtilsError, DirectoryError) as error:
         print(str(error) or type(error).__name__, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -89,9 +101,47 @@ def _add_check_config(commands: Commands) -> None:
 
 
 def _add_endpoints(commands: Commands) -> None:
-    group = _group(commands, "endpoints", "look at a file of endpoints")
-    check = _command(group, "check", endpoints.check, "tell what is wrong in it, line by line")
-    check.add_argument("file", type=Path, metavar="FILE", help="YAML, or JSON if it ends in .json")
+    group = _group(commands, "endpoints", "look after the endpoints")
+    every = _command(group, "list", endpoint_list.show_all, "print them, and in what state each is")
+    every.add_argument("--customer", type=_text, metavar="C", help="only those of this customer")
+    every.add_argument(
+        "--state", choices=endpoint_list.LISTED_STATES, help="only those in this state"
+    )
+    every.add_argument("--json", action="store_true", help="one JSON object a line")
+    check = _command(
+        group, "check", endpoints.check, "tell what is wrong in a file of them, line by line"
+    )
+    put = _command(group, "put", endpoint_put.put, "put all of a file into the topic of endpoints")
+    for command in (check, put):
+        command.add_argument(
+            "file", type=Path, metavar="FILE", help="YAML, or JSON if it ends in .json"
+        )
+    delete = _command(
+        group, "delete", endpoint_put.delete, "take some out of the topic of endpoints"
+    )
+    delete.add_argument("ids", type=_text, nargs="+", metavar="ID", help="whom")
+    trial = _command(
+        group, "test", endpoint_trial.send_test, "send one signed event, and show what came back"
+    )
+    trial.add_argument(
+        "--type",
+        type=_text,
+        default=endpoint_trial.TEST_TYPE,
+        metavar="T",
+        help=f"of the event (default {endpoint_trial.TEST_TYPE})",
+    )
+    off = _command(
+        group,
+        "disable",
+        endpoint_switch.disable,
+        "send nothing to it; what is due to it becomes dead letters",
+    )
+    off.add_argument("--why", type=_text, default="", metavar="TEXT", help="for those who ask")
+    on = _command(
+        group, "enable", endpoint_switch.enable, "send to it again, whoever had disabled it"
+    )
+    for command in (trial, off, on):
+        command.add_argument("id", type=_text, metavar="ID", help="the endpoint's id")
 
 
 def _add_topics(commands: Commands) -> None:

@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from app_worker.delays import DelaySchedule
-from app_worker.handler import DeadLetter, Done, Outcome
+from app_worker.handler import DeadLetter, Outcome
 from app_worker.record import Record
-from webhook_worker.attempt import Answered, Attempt
+from webhook_worker.attempt import Attempt
+from webhook_worker.attempt_log import AttemptMade
 from webhook_worker.directory import Directory
 from webhook_worker.endpoint import Endpoint
+from webhook_worker.endpoint_state.keeper import EndpointStates
 from webhook_worker.errors import BadEventError
 from webhook_worker.event import Event, body, parse_event
 from webhook_worker.isolation.gate import Isolation, Refusal
+from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
 from webhook_worker.request import Request, build
@@ -44,6 +47,8 @@ class WebhookHandler:
         directory: Directory,
         sender: Attempts,
         isolation: Isolation,
+        states: EndpointStates,
+        journal: Journal,
         schedule: DelaySchedule,
         metrics: WebhookMetrics,
         *,
@@ -55,6 +60,8 @@ class WebhookHandler:
         self._directory = directory
         self._sender = sender
         self._isolation = isolation
+        self._states = states
+        self._journal = journal
         self._schedule = schedule
         self._metrics = metrics
         self._max_event_bytes = max_event_bytes
@@ -77,7 +84,7 @@ class WebhookHandler:
         if not endpoints and not broken:
             return self._nobody_wants(record, event)
         self._metrics.saw_event("matched")
-        waiting = [self._wait_for_repair(record, endpoint_id) for endpoint_id in broken]
+        waiting = [self._wait_for_repair(record, event, endpoint_id) for endpoint_id in broken]
         content = body(event)
         if len(endpoints) == 1:
             return [await self._deliver(record, event, content, endpoints[0]), *waiting]
@@ -91,7 +98,7 @@ class WebhookHandler:
     async def _deliver_parked(self, record: Record, event: Event, endpoint_id: str) -> Outcome:
         endpoint = self._directory.get(endpoint_id)
         if endpoint is None and self._directory.is_broken(endpoint_id):
-            return self._wait_for_repair(record, endpoint_id)
+            return self._wait_for_repair(record, event, endpoint_id)
         if endpoint is None or endpoint.customer_id != event.customer_id:
             return DeadLetter(endpoint_id, record.attempts, "endpoint_gone")
         if not endpoint.enabled:
@@ -101,6 +108,8 @@ class WebhookHandler:
     async def _deliver(
         self, record: Record, event: Event, content: bytes, endpoint: Endpoint
     ) -> Outcome:
+        if why := self._states.why_disabled(endpoint.id):
+            return DeadLetter(endpoint.id, record.attempts, "endpoint_disabled", why)
         permit = await self._isolation.enter(endpoint)
         if isinstance(permit, Refusal):
             return self._postpone(record, event, endpoint, permit)
@@ -116,10 +125,9 @@ class WebhookHandler:
         outcome = outcome_of(
             attempt, endpoint.id, attempts, self._schedule, postponed=record.postponed
         )
-        self._metrics.made_attempt(result_of(attempt), seconds)
-        if isinstance(outcome, Done) and record.timestamp_ms > 0:
-            self._metrics.delivered(self._now() - record.timestamp_ms / 1000)
-        _tell(event, endpoint, attempts, attempt, outcome, seconds)
+        self._journal.made(
+            AttemptMade(record, event, endpoint, attempts, attempt, outcome, seconds)
+        )
         return outcome
 
     def _postpone(
@@ -130,21 +138,25 @@ class WebhookHandler:
             "postponed",
             extra={"event": event.id, "endpoint": endpoint.id, "reason": refusal.reason},
         )
-        return postpone(endpoint.id, record, self._schedule, refusal.reason, refusal.seconds)
+        outcome = postpone(endpoint.id, record, self._schedule, refusal.reason, refusal.seconds)
+        self._journal.given_up(event, outcome, refusal.reason)
+        return outcome
 
-    def _wait_for_repair(self, record: Record, endpoint_id: str | None) -> Outcome:
+    def _wait_for_repair(self, record: Record, event: Event, endpoint_id: str | None) -> Outcome:
         if endpoint_id is None:
             said = (
                 "an entry of the customer has no id of its own, so nothing can wait for its repair"
             )
             return DeadLetter(None, record.attempts, "endpoint_invalid", said)
-        return park_or_give_up(
+        outcome = park_or_give_up(
             endpoint_id,
             record.attempts + 1,
             self._schedule,
             "endpoint_invalid",
             "the endpoint's entry is wrong, so nothing was sent",
         )
+        self._journal.given_up(event, outcome, "endpoint_invalid")
+        return outcome
 
     def _nobody_wants(self, record: Record, event: Event) -> Sequence[Outcome]:
         if self._directory.knows_customer(event.customer_id):
@@ -168,36 +180,3 @@ class WebhookHandler:
             },
         )
         return DeadLetter(record.delivery, record.attempts, error.reason, error.detail)
-
-
-def result_of(attempt: Attempt) -> str:
-    """What came back, as a word for metrics: ``2xx`` to ``5xx``, or the kind of failure."""
-    return f"{attempt.status // 100}xx" if isinstance(attempt, Answered) else attempt.kind
-
-
-def _tell(
-    event: Event,
-    endpoint: Endpoint,
-    attempts: int,
-    attempt: Attempt,
-    outcome: Outcome,
-    seconds: float,
-) -> None:
-    """One log line for each attempt, without URL, payload and secrets."""
-    level = logging.DEBUG if isinstance(outcome, Done) else logging.INFO
-    if not isinstance(attempt, Answered) and attempt.ours:
-        level = logging.WARNING
-    if not _log.isEnabledFor(level):
-        return
-    fields: dict[str, object] = {
-        "event": event.id,
-        "endpoint": endpoint.id,
-        "attempt": attempts,
-        "outcome": type(outcome).__name__.lower(),
-        "seconds": round(seconds, 4),
-    }
-    if isinstance(attempt, Answered):
-        fields["status"] = attempt.status
-    else:
-        fields |= {"failure": attempt.kind, "detail": attempt.detail, "ours": attempt.ours}
-    _log.log(level, "attempt", extra=fields)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from webhook_worker.directory import EndpointProblem, Snapshot
+from webhook_worker.endpoint_state.table import StateTable
 from webhook_worker.errors import DirectoryError
 from webhook_worker.metrics import WebhookMetrics
 
@@ -79,6 +80,43 @@ class TopicReport:
         self._metrics.endpoint_read_failures.inc()
         said = str(error) or type(error).__name__
         _log.error("the topic of endpoints cannot be read, what was read stays in use: %s", said)
+
+
+class StateReport:
+    """Reports what the topic of the endpoints' states holds as it changes; its Follower."""
+
+    def __init__(
+        self, topic: str, metrics: WebhookMetrics, now: Callable[[], float] = time.time
+    ) -> None:
+        """``now`` gives unix seconds."""
+        self._topic = topic
+        self._metrics = metrics
+        self._now = now
+
+    def is_whole(self, table: StateTable) -> None:
+        """See Follower."""
+        counts = table.counts
+        self._publish(counts)
+        _log.info("endpoint states loaded", extra={"topic": self._topic, **counts})
+
+    def changed(self, table: StateTable) -> bool:
+        """See Follower."""
+        self._publish(table.counts)
+        return False
+
+    def is_current(self) -> None:
+        """See Follower."""
+        self._metrics.endpoint_states_current.set(self._now())
+
+    def cannot_be_read(self, error: Exception) -> None:
+        """See Follower."""
+        self._metrics.endpoint_state_read_failures.inc()
+        said = str(error) or type(error).__name__
+        _log.error("the endpoints' states cannot be read, what was read stays in use: %s", said)
+
+    def _publish(self, counts: Mapping[str, int]) -> None:
+        for state, count in counts.items():
+            self._metrics.endpoint_states.labels(state).set(count)
 
 
 def count_endpoints(snapshot: Snapshot) -> dict[str, int]:

@@ -17,6 +17,7 @@ END_TO_END_BUCKETS = (
 
 EVENT_RESULTS = ("matched", "no_endpoint", "unknown_customer", *get_args(BadEventReason))
 ATTEMPT_RESULTS = ("1xx", "2xx", "3xx", "4xx", "5xx", *get_args(FailureKind))
+ENDPOINT_CHANGES = ("failing", "recovered", "disabled")
 POSTPONED_REASONS = get_args(PostponedReason)
 
 EVENTS = Metric(
@@ -96,6 +97,55 @@ ENDPOINT_READ_FAILURES = Metric(
     unit="failures",
     help="Times the topic of endpoints could not be read or asked for its end; tried again.",
 )
+ENDPOINT_STATES = Metric(
+    name="webhook_endpoint_states",
+    kind=Gauge,
+    unit="endpoints",
+    labels=("state",),
+    help="Endpoints that the fleet has found to be failing (suspected before it is announced) or "
+    "that are disabled, as this process has read it.",
+)
+ENDPOINT_STATE_CHANGES = Metric(
+    name="webhook_endpoint_state_changes_total",
+    kind=Counter,
+    unit="changes",
+    labels=("change",),
+    help="Endpoints that this process has found to be failing or to have recovered, or has "
+    "disabled.",
+)
+ENDPOINT_STATES_CURRENT = Metric(
+    name="webhook_endpoint_states_current_timestamp_seconds",
+    kind=Gauge,
+    unit="unix seconds",
+    help="When the endpoints' states were last known to be all that their topic holds.",
+)
+ENDPOINT_STATE_READ_FAILURES = Metric(
+    name="webhook_endpoint_state_read_failures_total",
+    kind=Counter,
+    unit="failures",
+    help="Times the topic of the endpoints' states could not be read or asked for its end; tried "
+    "again.",
+)
+OUTBOX_WAITING = Metric(
+    name="webhook_outbox_waiting",
+    kind=Gauge,
+    unit="records",
+    help="Endpoints' states, operational events and lines of the attempt log to be written yet.",
+)
+OUTBOX_FAILURES = Metric(
+    name="webhook_outbox_failures_total",
+    kind=Counter,
+    unit="failures",
+    help="Times such records could not be written; tried again.",
+)
+OUTBOX_DROPPED = Metric(
+    name="webhook_outbox_dropped_total",
+    kind=Counter,
+    unit="records",
+    labels=("topic",),
+    help="Operational events and lines of the attempt log that were dropped, since too many "
+    "waited to be written or the topic takes none so large.",
+)
 
 WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     EVENTS,
@@ -109,6 +159,13 @@ WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     ENDPOINT_RELOAD_FAILURES,
     ENDPOINTS_CURRENT,
     ENDPOINT_READ_FAILURES,
+    ENDPOINT_STATES,
+    ENDPOINT_STATE_CHANGES,
+    ENDPOINT_STATES_CURRENT,
+    ENDPOINT_STATE_READ_FAILURES,
+    OUTBOX_WAITING,
+    OUTBOX_FAILURES,
+    OUTBOX_DROPPED,
 )
 
 
@@ -127,6 +184,13 @@ class WebhookMetrics:
         self.endpoint_reload_failures = ENDPOINT_RELOAD_FAILURES.bind(registry)
         self.endpoints_current = ENDPOINTS_CURRENT.bind(registry)
         self.endpoint_read_failures = ENDPOINT_READ_FAILURES.bind(registry)
+        self.endpoint_states = ENDPOINT_STATES.bind(registry)
+        self.endpoint_state_changes = ENDPOINT_STATE_CHANGES.bind(registry)
+        self.endpoint_states_current = ENDPOINT_STATES_CURRENT.bind(registry)
+        self.endpoint_state_read_failures = ENDPOINT_STATE_READ_FAILURES.bind(registry)
+        self.outbox_waiting = OUTBOX_WAITING.bind(registry)
+        self.outbox_failures = OUTBOX_FAILURES.bind(registry)
+        self.outbox_dropped = OUTBOX_DROPPED.bind(registry)
         # From the start at 0, so that the first of a kind is an increase too.
         for result in EVENT_RESULTS:
             self.events.labels(result)
@@ -134,6 +198,8 @@ class WebhookMetrics:
             self.attempts.labels(result)
         for reason in POSTPONED_REASONS:
             self.postponed.labels(reason)
+        for change in ENDPOINT_CHANGES:
+            self.endpoint_state_changes.labels(change)
         self._of_result: dict[str, tuple[Counter, Histogram]] = {}
 
     def saw_event(self, result: str) -> None:

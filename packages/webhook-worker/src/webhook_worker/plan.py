@@ -1,7 +1,7 @@
 """What the worker is asked to work on: the topics that the settings name."""
 
 from app_worker.worker import WorkerPlan
-from webhook_worker.settings import EndpointsTopic, WebhookSettings
+from webhook_worker.settings import WebhookSettings
 
 CREATE_COMMAND = "webhook-worker topics create"
 
@@ -9,11 +9,11 @@ CREATE_COMMAND = "webhook-worker topics create"
 def plan_of(webhook: WebhookSettings) -> WorkerPlan:
     """What the worker has to read and to write."""
     schedule = webhook.schedule
-    endpoints = (webhook.endpoints.name,) if isinstance(webhook.endpoints, EndpointsTopic) else ()
+    needed = (webhook.topic, *schedule.topics(), *webhook.topic_names.for_work)
     return WorkerPlan(
         topic=webhook.topic,
         schedule=schedule,
         dead_letter_topic=webhook.dead_letter_topic,
-        needed_topics=(webhook.topic, *schedule.topics(), webhook.dead_letter_topic, *endpoints),
+        needed_topics=tuple(dict.fromkeys(needed)),
         create_command=CREATE_COMMAND,
     )

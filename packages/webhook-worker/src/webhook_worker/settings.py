@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,18 +17,38 @@ from app_worker.environment import examine, news, sentence, unknown_variables
 from app_worker.errors import EnvironmentProblems
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
+from webhook_worker.directory.plugged import plugged_names
 from webhook_worker.egress import EgressPolicy, plain_network
+from webhook_worker.endpoint_state.judgement import Patience
 from webhook_worker.tls import tls_context
+from webhook_worker.topics import TopicNames
 from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
 LARGEST_PORT = 65_535
 REPLAYED_SUFFIX = ".replayed"
+STATE_SUFFIX = ".endpoint-state"
 ENDPOINTS_TOPIC = "webhook-endpoints"
 LARGEST_EVENT_BYTES = 1_000_000
 """What fits, with a key and headers, into a record of Kafka's own default limit (1,048,588)."""
 
+LONGEST_PATIENCE = 366 * 86_400.0
+LEAST_FORGOTTEN_SECONDS = 86_400.0
+
+_SOURCE = re.compile("[a-z][a-z0-9+.-]*")
 _TOPIC = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_TOPIC_NAME}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class PluggedSource:
+    """The endpoints come from what an installed package has named; see directory.plugged."""
+
+    name: str
+    location: str = field(repr=False)
+    """What follows the name and a colon. It can hold credentials."""
+
+    def __str__(self) -> str:
+        return f"{self.name}:******"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +68,7 @@ def _source_of(value: object) -> object:
     if value.startswith("kafka:"):
         return EndpointsTopic(_topic(value.removeprefix("kafka:") or ENDPOINTS_TOPIC))
     if not value.startswith("file:"):
-        if "://" in value:
-            raise ValueError("a URL of another kind is not read")
-        return value
+        return _plugged(value)
     url = urlsplit(value)
     if url.netloc not in ("", "localhost") or not url.path or url.query or url.fragment:
         raise ValueError("a file: URL looks like file:///etc/webhook/endpoints.yaml")
@@ -58,6 +76,18 @@ def _source_of(value: object) -> object:
     if "\0" in path:
         raise ValueError("no path can hold a NUL, %00")
     return path
+
+
+def _plugged(value: str) -> str | PluggedSource:
+    name, colon, location = value.partition(":")
+    if not colon or not _SOURCE.fullmatch(name):
+        return value
+    known = plugged_names()
+    if name in known:
+        return PluggedSource(name, location)
+    if location.startswith("//"):
+        raise ValueError(f"{name}: is not among {', '.join(('file', 'kafka', *known))}")
+    return value
 
 
 def _reason(error: OSError) -> str:
@@ -70,6 +100,16 @@ def _topic(name: str) -> str:
     if not _TOPIC.fullmatch(name) or name in (".", ".."):
         raise ValueError
     return name
+
+
+def _too_long(variable: str, name: str, endings: Iterable[str]) -> Iterable[str]:
+    """A sentence if no topic can have this name with an ending that it gets."""
+    longest = max(endings, key=len)
+    room = LONGEST_TOPIC_NAME - len(longest)
+    if len(name) > room:
+        yield sentence(
+            variable, repr(name), f"at most {room} characters, so that {longest} can follow"
+        )
 
 
 def _durations(delays: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,9 +176,9 @@ class WebhookSettings(Settings):
 
     topic: TopicName = Field("webhook", description="Where the events are.")
     endpoints: Annotated[
-        Path | EndpointsTopic | None,
+        Path | EndpointsTopic | PluggedSource | None,
         BeforeValidator(_source_of),
-        Allowed("a path, a file: URL or kafka:<topic>"),
+        Allowed("a path, a file: URL, kafka:<topic> or <name>:<location> of an installed source"),
     ] = Field(
         None,
         description="The file of endpoints, YAML or JSON, which is read again by itself when it "
@@ -162,6 +202,29 @@ class WebhookSettings(Settings):
     )
     dead_letter_topic: TopicName = Field(
         "webhook.dead-letter", description="Where deliveries and records go that are given up."
+    )
+    failing_after_seconds: Annotated[float, Unit("seconds"), Field(gt=0, le=LONGEST_PATIENCE)] = (
+        Field(
+            3600.0,
+            description="An endpoint of which nothing but failures are seen for so long is "
+            "failing, which is announced.",
+        )
+    )
+    disable_after_seconds: Annotated[float, Unit("seconds"), Field(ge=0, le=LONGEST_PATIENCE)] = (
+        Field(
+            432_000.0,
+            description="And for so long, it is disabled until an operator enables it; 0 for "
+            "never. Longer than `WEBHOOK_FAILING_AFTER_SECONDS`.",
+        )
+    )
+    operational_events_topic: TopicName | None = Field(
+        None,
+        description="Where it is announced that an endpoint was disabled, is failing or has "
+        "recovered, and that a delivery was given up. These are events: it may be `WEBHOOK_TOPIC`. "
+        "Unset, they are only logged.",
+    )
+    attempt_log_topic: TopicName | None = Field(
+        None, description="Where a line for each attempt is written; unset, nowhere."
     )
     unknown_customer: Literal["drop", "dead-letter"] = Field(
         "drop",
@@ -200,9 +263,33 @@ class WebhookSettings(Settings):
         return DelaySchedule(topic=self.topic, delays=self.retry_schedule)
 
     @property
-    def replayed_topic(self) -> str:
-        """Where it is kept which dead letters were replayed."""
-        return f"{self.dead_letter_topic}{REPLAYED_SUFFIX}"
+    def topic_names(self) -> TopicNames:
+        """The topics beside the source and its delays."""
+        source = self.endpoints
+        return TopicNames(
+            dead_letters=self.dead_letter_topic,
+            replayed=f"{self.dead_letter_topic}{REPLAYED_SUFFIX}",
+            endpoint_state=f"{self.topic}{STATE_SUFFIX}",
+            endpoints=source.name if isinstance(source, EndpointsTopic) else None,
+            operational_events=self.operational_events_topic,
+            attempt_log=self.attempt_log_topic,
+        )
+
+    @property
+    def patience(self) -> Patience:
+        """How long an endpoint may fail.
+
+        Twice the longest delay without a failure ends a row of them, so that the attempts of one
+        delivery are one row.
+        """
+        schedule = self.schedule
+        longest = max(schedule.seconds(delay) for delay in schedule.delays)
+        disable_after = self.disable_after_seconds
+        return Patience(
+            failing_after_ms=round(self.failing_after_seconds * 1000),
+            disable_after_ms=round(disable_after * 1000) if disable_after else None,
+            forget_after_ms=round(max(LEAST_FORGOTTEN_SECONDS, 2 * longest) * 1000),
+        )
 
     @property
     def egress_policy(self) -> EgressPolicy:
@@ -224,30 +311,35 @@ class WebhookSettings(Settings):
                     repr(str(self.tls_cafile)),
                     f"a file of PEM certificates ({_reason(error)})",
                 )
-        if isinstance(self.endpoints, EndpointsTopic) and (
-            self.endpoints.name in (self.topic, self.dead_letter_topic)
-            or self.schedule.among([self.endpoints.name])
+        if 0 < self.disable_after_seconds <= self.failing_after_seconds:
+            yield sentence(
+                "WEBHOOK_DISABLE_AFTER_SECONDS",
+                f"{self.disable_after_seconds:g}",
+                f"0, or longer than WEBHOOK_FAILING_AFTER_SECONDS ({self.failing_after_seconds:g})",
+            )
+        yield from self._mistakes_of_topics()
+
+    def _mistakes_of_topics(self) -> Iterable[str]:
+        endings = [topic.removeprefix(self.topic) for topic in self.schedule.topics()]
+        yield from _too_long("WEBHOOK_TOPIC", self.topic, [*endings, STATE_SUFFIX])
+        yield from _too_long("WEBHOOK_DEAD_LETTER_TOPIC", self.dead_letter_topic, [REPLAYED_SUFFIX])
+        names = self.topic_names
+        ours = (self.topic, *self.schedule.topics(), names.endpoint_state)
+        taken = dict.fromkeys(ours, "WEBHOOK_TOPIC")
+        events = None if names.operational_events == self.topic else names.operational_events
+        for variable, shown, name in (
+            ("WEBHOOK_DEAD_LETTER_TOPIC", names.dead_letters, names.dead_letters),
+            ("WEBHOOK_DEAD_LETTER_TOPIC", names.dead_letters, names.replayed),
+            ("WEBHOOK_ENDPOINTS", self.endpoints, names.endpoints),
+            ("WEBHOOK_OPERATIONAL_EVENTS_TOPIC", events, events),
+            ("WEBHOOK_ATTEMPT_LOG_TOPIC", names.attempt_log, names.attempt_log),
         ):
-            yield sentence(
-                "WEBHOOK_ENDPOINTS",
-                repr(str(self.endpoints)),
-                "another topic than those of events, retries and dead letters",
-            )
-        longest = max(self.schedule.topics(), key=len)
-        if len(longest) > LONGEST_TOPIC_NAME:
-            room = LONGEST_TOPIC_NAME - len(longest) + len(self.topic)
-            allowed = f"at most {room} characters, so that {longest[len(self.topic) :]} can follow"
-            yield sentence("WEBHOOK_TOPIC", repr(self.topic), allowed)
-        room = LONGEST_TOPIC_NAME - len(REPLAYED_SUFFIX)
-        if len(self.dead_letter_topic) > room:
-            allowed = f"at most {room} characters, so that {REPLAYED_SUFFIX} can follow"
-            yield sentence("WEBHOOK_DEAD_LETTER_TOPIC", repr(self.dead_letter_topic), allowed)
-        if self.dead_letter_topic == self.topic or self.schedule.among([self.dead_letter_topic]):
-            yield sentence(
-                "WEBHOOK_DEAD_LETTER_TOPIC",
-                repr(self.dead_letter_topic),
-                f"another topic than WEBHOOK_TOPIC and {self.topic}.retry.*, which are read",
-            )
+            if name is None:
+                continue
+            other = "WEBHOOK_TOPIC" if self.schedule.among([name]) else taken.get(name)
+            if other is not None:
+                yield sentence(variable, repr(str(shown)), f"another topic than those of {other}")
+            taken[name] = variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +372,9 @@ def load_all(environ: Mapping[str, str], *, need_endpoints: bool) -> AllSettings
     return AllSettings(kafka, worker, webhook)
 
 
-def endpoints_source(environ: Mapping[str, str]) -> Path | EndpointsTopic | None:
+def endpoints_source(
+    environ: Mapping[str, str],
+) -> Path | EndpointsTopic | PluggedSource | None:
     """Where the endpoints are, also if other variables are wrong; None if that is not known."""
     webhook, _ = examine(WebhookSettings, environ)
     return None if webhook is None else webhook.endpoints

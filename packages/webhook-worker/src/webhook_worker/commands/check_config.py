@@ -31,7 +31,7 @@ def check_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> i
     if isinstance(directory, FileDirectory):
         _tell_endpoints(directory)
     else:
-        print(f"endpoints: in topic {directory.name}, not read here")
+        print(f"endpoints: from {directory}, not read here")
     return asyncio.run(_connect(settings)) if arguments.connect else OK
 
 
@@ -47,7 +47,7 @@ async def _connect(settings: AllSettings) -> int:
     plan = plan_of(settings.webhook)
     async with settings.kafka.admin() as admin:
         print(f"brokers: {await admin.brokers()} alive")
-        replayed = settings.webhook.replayed_topic
+        replayed = settings.webhook.topic_names.replayed
         found = await admin.partition_counts((*plan.needed_topics, replayed))
         complete = _tell_topics(plan, found)
         # A worker has no need of it, so that an older one's topics are enough.

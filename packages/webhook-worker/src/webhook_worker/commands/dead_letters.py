@@ -123,7 +123,7 @@ async def _replay(
     webhook = settings.webhook
     topics = Topics(
         dead_letters=webhook.dead_letter_topic,
-        audit=webhook.replayed_topic,
+        audit=webhook.topic_names.replayed,
         schedule=webhook.schedule,
     )
     first = topics.schedule.topic_for(topics.schedule.delays[0])

@@ -7,32 +7,32 @@ import resource
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 
 from aiokafka.errors import KafkaError
 
-from app_worker.clients import connected
 from app_worker.errors import AppWorkerError
 from app_worker.handler import Handler
 from app_worker.observability.logs import configure_logging
 from app_worker.observability.metrics import create_registry
 from app_worker.share import Share
-from app_worker.startup import cluster_of, wait_for_topics
 from app_worker.worker import run_worker
-from kafka_utils import KafkaUtilsError, create_reader
-from webhook_worker.commands.loading import load_for_run
+from kafka_utils import KafkaUtilsError
+from webhook_worker.commands.loading import Source, load_for_run
+from webhook_worker.commands.upkeep import (
+    kept_directory,
+    kept_states,
+    opened_outbox,
+    written_besides,
+)
 from webhook_worker.delivery import WebhookHandler
-from webhook_worker.directory import Directory
-from webhook_worker.directory.file import FileDirectory
-from webhook_worker.directory.topic import TopicDirectory
-from webhook_worker.endpoint_report import EndpointReport, TopicReport
 from webhook_worker.errors import WebhookError
 from webhook_worker.isolation.gate import Isolation
+from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
-from webhook_worker.plan import CREATE_COMMAND, plan_of
+from webhook_worker.plan import plan_of
 from webhook_worker.sending.pool import limits_within
 from webhook_worker.sending.sender import Sender
-from webhook_worker.settings import AllSettings, EndpointsTopic, strangers
+from webhook_worker.settings import AllSettings, strangers
 from webhook_worker.tls import tls_context
 
 SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)
@@ -64,10 +64,7 @@ def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 @asynccontextmanager
 async def webhook_handler(
-    settings: AllSettings,
-    source: FileDirectory | EndpointsTopic,
-    metrics: WebhookMetrics,
-    share: Share,
+    settings: AllSettings, source: Source, metrics: WebhookMetrics, share: Share
 ) -> AsyncIterator[Handler]:
     """The handler with what it needs: connections, and endpoints that are kept up to date."""
     webhook = settings.webhook
@@ -81,59 +78,29 @@ async def webhook_handler(
             webhook.attempt_timeout_seconds,
             tls=tls_context(webhook.tls_cafile),
         ) as sender,
-        _up_to_date(settings, source, metrics) as directory,
+        opened_outbox(settings, metrics) as outbox,
     ):
-        yield WebhookHandler(
-            directory,
-            sender,
-            Isolation(
-                places,
-                webhook.endpoint_concurrency or places,
+        topics = written_besides(webhook, outbox)
+        async with (
+            kept_states(settings, outbox, topics, metrics) as states,
+            kept_directory(settings, source, metrics) as directory,
+        ):
+            yield WebhookHandler(
+                directory,
+                sender,
+                Isolation(
+                    places,
+                    webhook.endpoint_concurrency or places,
+                    metrics,
+                    share=lambda: share.fraction,
+                ),
+                states,
+                Journal(metrics, states, topics),
+                webhook.schedule,
                 metrics,
-                share=lambda: share.fraction,
-            ),
-            webhook.schedule,
-            metrics,
-            max_event_bytes=webhook.max_event_bytes,
-            unknown_customer=webhook.unknown_customer,
-        )
-
-
-@asynccontextmanager
-async def _up_to_date(
-    settings: AllSettings, source: FileDirectory | EndpointsTopic, metrics: WebhookMetrics
-) -> AsyncIterator[Directory]:
-    """All endpoints, which within the block follow their source."""
-    async with asyncio.TaskGroup() as background:
-        directory: Directory
-        if isinstance(source, FileDirectory):
-            report = EndpointReport(str(source.path), metrics)
-            report.loaded(source.snapshot)
-            directory = source
-            following = background.create_task(source.watch(report.changed))
-        else:
-            directory = await _topic_directory(settings, source, metrics)
-            following = background.create_task(directory.follow())
-            await directory.caught_up.wait()
-            _log.info("endpoints loaded", extra={"source": str(source)})
-        try:
-            yield directory
-        finally:
-            following.cancel()
-
-
-async def _topic_directory(
-    settings: AllSettings, source: EndpointsTopic, metrics: WebhookMetrics
-) -> TopicDirectory:
-    kafka, index = settings.kafka, settings.worker.process_index
-    await wait_for_topics(
-        [source.name], CREATE_COMMAND, partial(cluster_of, partial(kafka.admin, index)), str
-    )
-    config = kafka.consumer_config(process_index=index, revoke_timeout_ms=1)
-    return TopicDirectory(
-        lambda: connected(lambda: create_reader(config, source.name)),
-        TopicReport(source.name, metrics),
-    )
+                max_event_bytes=webhook.max_event_bytes,
+                unknown_customer=webhook.unknown_customer,
+            )
 
 
 def _open_files() -> int:

@@ -7,22 +7,19 @@ from collections.abc import Mapping
 
 from kafka_utils import Admin, Created, TopicCreationError, TopicSpec
 from webhook_worker.commands.exit_codes import FAILED, OK
-from webhook_worker.settings import EndpointsTopic, load_all
+from webhook_worker.settings import load_all
 from webhook_worker.topics import topic_specs
 
 
 def create(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Create those that are missing. Raises EnvironmentProblems and what the brokers refuse."""
     settings = load_all(environ, need_endpoints=False)
-    endpoints = settings.webhook.endpoints
     specs = topic_specs(
         settings.webhook.schedule,
-        settings.webhook.dead_letter_topic,
-        settings.webhook.replayed_topic,
+        settings.webhook.topic_names,
         partitions=arguments.partitions,
         replication=arguments.replication,
         retry_partitions=arguments.retry_partitions,
-        endpoints_topic=endpoints.name if isinstance(endpoints, EndpointsTopic) else None,
     )
     try:
         result = asyncio.run(_create(settings.kafka.admin(), specs))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISREG
 
@@ -130,29 +130,34 @@ class FileDirectory:
         """What the file holds, and the versions of the secrets files that it names."""
         secret_versions: dict[Path, Version] = {}
 
-        def read_secrets(name: str) -> Sequence[str]:
+        def secrets_in(name: str) -> Sequence[str]:
             path = self._path.parent / name
             secret_versions[path] = _version(path)
-            return _read_secrets(path)
+            return read_secrets(path)
 
-        text = _read_text(self._path)
-        return load(text, self._path, read_secrets), secret_versions
+        text = read_text(self._path)
+        return load(text, self._path, secrets_in), secret_versions
 
 
-def load(text: str, path: Path, read_secrets: ReadSecrets) -> Snapshot:
+def load(text: str, path: Path, secrets_in: ReadSecrets) -> Snapshot:
     """The snapshot of a file's text: JSON if the path ends with .json, else YAML.
 
     An entry that is wrong is off and among the problems. Raises DirectoryError.
     """
-    read: ReadDocument = read_json if path.suffix.lower() == ".json" else read_yaml
     gathered = _Gathered()
-    for piece in read(text, str(path)):
+    for piece in read_document(text, path):
         if isinstance(piece, Stranger):
             said = "is not known: endpoints is the only field here"
             gathered.problems.append(EndpointProblem(piece.line, piece.name, said))
         else:
-            gathered.add(piece, read_secrets)
+            gathered.add(piece, secrets_in)
     return Snapshot(gathered.endpoints, gathered.broken, gathered.problems)
+
+
+def read_document(text: str, path: Path) -> Iterator[Entry | Stranger]:
+    """The pieces of a file's text, not yet checked. Raises DirectoryError."""
+    read: ReadDocument = read_json if path.suffix.lower() == ".json" else read_yaml
+    return read(text, str(path))
 
 
 class _Gathered:
@@ -164,10 +169,10 @@ class _Gathered:
         self.problems: list[EndpointProblem] = []
         self._lines: dict[str, int] = {}
 
-    def add(self, entry: Entry, read_secrets: ReadSecrets) -> None:
+    def add(self, entry: Entry, secrets_in: ReadSecrets) -> None:
         """Check an entry and take it in."""
         try:
-            endpoint = parse_endpoint(entry.value, read_secrets, entry.repeated)
+            endpoint = parse_endpoint(entry.value, secrets_in, entry.repeated)
         except BadEndpointError as error:
             self._tell(entry, error.endpoint_id, error.problems)
             known = error.endpoint_id
@@ -211,7 +216,8 @@ def _version(path: Path) -> Version:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file of endpoints. Raises DirectoryError."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -222,7 +228,8 @@ def _read_text(path: Path) -> str:
         raise DirectoryError(str(path), "is no name of a file") from None
 
 
-def _read_secrets(path: Path) -> Sequence[str]:
+def read_secrets(path: Path) -> Sequence[str]:
+    """The lines of a file of secrets. Raises BadSecretError."""
     try:
         is_file = S_ISREG(path.stat().st_mode)
         content = _start_of(path) if is_file else b""

@@ -1,7 +1,7 @@
 """Endpoints by id that come and go one by one, kept as text and parsed when they are asked for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -81,6 +81,19 @@ class EndpointTable:
             self._unchecked = {}  # The old one keeps its room.
         problems, self._problems = self._problems, []
         return tuple(problems)
+
+    @property
+    def endpoints(self) -> Iterator[Endpoint]:
+        """All that are usable, disabled ones too, in the order in which they came."""
+        for key in list(self._texts):
+            endpoint = self.get(key)
+            if endpoint is not None:
+                yield endpoint
+
+    @property
+    def broken(self) -> tuple[BrokenEndpoint, ...]:
+        """All entries that are wrong, as far as they have been checked."""
+        return tuple(self._broken.values())
 
     def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
         """See Directory."""
