@@ -10,6 +10,8 @@ import pytest
 from webhook_worker import __version__
 from webhook_worker.cli import main
 from webhook_worker.commands import endpoints as check_command
+from webhook_worker.commands.endpoint_put import read_entries
+from webhook_worker.directory.table import read_entry
 
 LEAST = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -308,3 +310,33 @@ def test_a_reader_that_goes_away_is_no_traceback(endpoints: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_a_file_of_endpoints_is_not_written_by_a_command(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = LEAST | {"WEBHOOK_ENDPOINTS": str(endpoints)}
+    assert main(["endpoints", "put", str(endpoints)], environ) == 2
+    assert main(["endpoints", "delete", "a"], environ) == 2
+    assert "endpoints of a topic only can be written" in capsys.readouterr().err
+
+
+def test_nothing_is_put_of_a_file_in_which_anything_is_wrong(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(GOOD + BAD_ENTRY + GOOD.partition("\n")[2])
+    assert main(["endpoints", "put", str(endpoints)], LEAST | {"WEBHOOK_ENDPOINTS": "kafka:"}) == 1
+    out, err = capsys.readouterr()
+    assert f"{endpoints}:9: url: " in out
+    assert "id: there is one with it before" in out
+    assert "nothing was put" in err
+
+
+def test_what_a_secrets_file_holds_is_put_with_the_entry(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    path = tmp_path / "endpoints.yaml"
+    path.write_text(GOOD.replace(f"secrets: [{SECRET}]", "secrets_file: secret", 1))
+    entries, mistakes = read_entries(path)
+    assert mistakes == []
+    assert [read_entry(key, text).id for key, text in entries.items()] == ["a", "b"]
+    assert b"secrets_file" not in entries["a"]
