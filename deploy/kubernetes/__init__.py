@@ -1,0 +1,1 @@
+"""The fleet in a cluster: manifests, and what they need of Kafka."""
