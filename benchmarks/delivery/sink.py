@@ -1,6 +1,7 @@
 """A receiver that does as little as it can: a process of its own that answers 200 to everything."""
 
 import asyncio
+import mmap
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ ANSWER = (
     b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
 )
 BACKLOG = 4096
+COUNT_BYTES = 8
 _LENGTH = b"content-length: "
 
 
@@ -27,11 +29,17 @@ class Sink:
     port: int
     authority: Path | None
     """Of its certificate; None for plain HTTP."""
+    count: Path | None = None
+    """Where it writes how many POSTs it has answered."""
 
     def url(self, host: int) -> str:
         """The URL of one of its many hosts."""
         scheme = "http" if self.authority is None else "https"
         return f"{scheme}://{address(host)}:{self.port}/hook"
+
+    def counted(self) -> int:
+        """How many POSTs it has answered."""
+        return int.from_bytes(self.count.read_bytes(), sys.byteorder) if self.count else 0
 
 
 def address(host: int) -> str:
@@ -43,24 +51,21 @@ def address(host: int) -> str:
 def receiving(directory: Path, certified: int = 0) -> Iterator[Sink]:
     """A sink in a process of its own; with TLS for so many hosts, if any."""
     authority = directory / "authority.pem" if certified else None
-    words = [
-        sys.executable,
-        "-m",
-        __name__,
-        str(certified),
-        *([str(authority)] if authority else []),
-    ]
+    count = directory / "count"
+    count.write_bytes(bytes(COUNT_BYTES))
+    words = [sys.executable, "-m", __name__, str(count), str(certified), str(authority or "")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
-            yield Sink(int(process.stdout.readline()), authority)
+            yield Sink(int(process.stdout.readline()), authority, count)
         finally:
             process.kill()
 
 
 class _Serving(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, count: memoryview) -> None:
         self._received = b""
+        self._count = count
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
@@ -73,6 +78,7 @@ class _Serving(asyncio.Protocol):
             length = int(received[begin : received.index(b"\r\n", begin)])
             if len(received) >= head + 4 + length:
                 self._received = b""
+                self._count[0] += 1
                 self._transport.write(ANSWER)
                 return
         self._received = received
@@ -86,14 +92,18 @@ def _context(hosts: int, authority: Path) -> ssl.SSLContext:
     return context
 
 
-async def _serve(hosts: int, authority: Path | None) -> None:
+async def _serve(count: Path, hosts: int, authority: Path) -> None:
     loop = asyncio.get_running_loop()
-    tls = _context(hosts, authority) if authority else None
+    tls = _context(hosts, authority) if hosts else None
     everywhere = "0.0.0.0"  # noqa: S104 - the hosts are addresses of loopback
-    server = await loop.create_server(_Serving, everywhere, 0, backlog=BACKLOG, ssl=tls)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    with count.open("r+b") as file, mmap.mmap(file.fileno(), COUNT_BYTES) as shared:
+        counter = memoryview(shared).cast("Q")
+        server = await loop.create_server(
+            lambda: _Serving(counter), everywhere, 0, backlog=BACKLOG, ssl=tls
+        )
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))  # noqa: PLR2004
+    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))

@@ -3,7 +3,6 @@ hanging ones; ours and a careful worker on aiohttp, one process each, one after 
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import subprocess
@@ -31,11 +30,10 @@ from benchmarks.isolation.shape import (
     TIMEOUT_SECONDS,
     TOPIC,
 )
+from benchmarks.our_worker import COMMAND, environment
 from deploy.local.brokers import BrokersUnavailable
 from kafka_utils import Admin, TopicSpec
 
-SECRET = "whsec_" + base64.b64encode(b"the benchmark's own secret").decode()
-COMMAND = Path(sys.executable).parent / "webhook-worker"
 WARM_SECONDS = 10.0
 """Not measured: the first join, the first connections."""
 DRAIN_SECONDS = 3.0
@@ -65,35 +63,19 @@ def receiver(hanging: int, ledger: Path) -> Iterator[int]:
 @contextmanager
 def worker(kind: str, servers: str, port: int, directory: Path) -> Iterator[None]:
     """One process that delivers."""
-    environ = dict(os.environ, KAFKA_BOOTSTRAP_SERVERS=servers)
+    environ = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": servers}
     words = [sys.executable, "-m", "benchmarks.isolation.careful", str(port)]
     if kind == "ours":
-        endpoints = directory / "endpoints.json"
-        endpoints.write_text(json.dumps({"endpoints": [_entry(n, port) for n in range(ENDPOINTS)]}))
+        urls = {str(n): f"http://{address(n)}:{port}/{n}" for n in range(ENDPOINTS)}
+        environ = environment(directory, servers, TOPIC, "ours", IN_FLIGHT, urls)
+        environ["WEBHOOK_ATTEMPT_TIMEOUT_SECONDS"] = str(TIMEOUT_SECONDS)
         words = [str(COMMAND), "run"]
-        environ |= {
-            "KAFKA_GROUP_ID": "ours",
-            "WORKER_METRICS_PORT": "0",
-            "WORKER_LOG_LEVEL": "error",
-            "WORKER_MAX_IN_FLIGHT": str(IN_FLIGHT),
-            "WEBHOOK_TOPIC": TOPIC,
-            "WEBHOOK_DEAD_LETTER_TOPIC": f"{TOPIC}.dead",
-            "WEBHOOK_ENDPOINTS": str(endpoints),
-            "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
-            "WEBHOOK_ATTEMPT_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
-        }
-        subprocess.run([COMMAND, "topics", "create"], env=environ, check=True, capture_output=True)  # noqa: S603
     quiet = None if kind == "ours" else subprocess.DEVNULL
     with subprocess.Popen(words, env=environ, stderr=quiet) as process:  # noqa: S603
         try:
             yield
         finally:
             process.kill()
-
-
-def _entry(number: int, port: int) -> dict[str, object]:
-    url = f"http://{address(number)}:{port}/{number}"
-    return {"id": f"e{number}", "customer_id": str(number), "url": url, "secrets": [SECRET]}
 
 
 async def produce(servers: str, rate: float, seconds: float) -> float:

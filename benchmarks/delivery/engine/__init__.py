@@ -1,0 +1,49 @@
+"""A peer in Go: the engine of Redpanda Connect, its last version under a free licence."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+SOURCES = ("main.go", "go.mod")
+
+
+def build(directory: Path) -> Path | None:
+    """Compile it there, within minutes the first time; None where there is no Go."""
+    go = shutil.which("go")
+    if go is None:
+        return None
+    for name in SOURCES:
+        shutil.copy(Path(__file__).parent / name, directory)
+    for words in (["mod", "tidy"], ["build", "-o", "engine", "."]):
+        subprocess.run([go, *words], cwd=directory, check=True, capture_output=True)  # noqa: S603
+    return directory / "engine"
+
+
+def configured(
+    directory: Path, servers: str, topic: str, group: str, port: int, in_flight: int
+) -> Path:
+    """Its configuration: each event, as it came, to the host that it names."""
+    source = {
+        "seed_brokers": [servers],
+        "topics": [topic],
+        "consumer_group": group,
+        "start_from_oldest": True,
+        "commit_period": "1s",
+    }
+    sink = {
+        "url": f'${{! meta("to") }}:{port}/hook',
+        "verb": "POST",
+        "headers": {"Content-Type": "application/json"},
+        "max_in_flight": in_flight,
+    }
+    file = directory / f"{group}.json"
+    config = {
+        "http": {"enabled": False},
+        "logger": {"level": "ERROR"},
+        "input": {"kafka_franz": source},
+        "pipeline": {"processors": [{"mapping": 'meta to = "http://" + this.customer_id'}]},
+        "output": {"http_client": sink},
+    }
+    file.write_text(json.dumps(config))
+    return file
