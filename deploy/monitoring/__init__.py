@@ -1,0 +1,1 @@
+"""What an operator watches the fleet with: rules and alerts, dashboards, a runbook."""
