@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app_worker.environment import load
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings
-from webhook_worker.settings import ENDPOINTS_TOPIC, EndpointsTopic, WebhookSettings
+from webhook_worker.settings import WebhookSettings
 from webhook_worker.topics import DAY_SECONDS, topic_specs
 
 WORKER, OPERATOR = "webhook-worker", "webhook-operator"
@@ -43,40 +43,43 @@ class Grant:
 
 def grants(webhook: WebhookSettings, group: str) -> tuple[Grant, ...]:
     """Every right that is needed; Read brings Describe with it, and so does Write."""
-    topic, dead = webhook.topic, webhook.dead_letter_topic
-    delays, replayed = f"{topic}.retry.", webhook.replayed_topic
-    source = webhook.endpoints
-    endpoints = source.name if isinstance(source, EndpointsTopic) else ENDPOINTS_TOPIC
-    delay_groups = f"{group}{RETRY_GROUP_SUFFIX}"
-    return (
+    topic, delays, names = webhook.topic, f"{webhook.topic}.retry.", webhook.topic_names
+    dead, delay_groups = names.dead_letters, f"{group}{RETRY_GROUP_SUFFIX}"
+    found = [
         Grant(WORKER, "topic", topic, ("Read",), "events"),
         Grant(WORKER, "topic", delays, ("Read", "Write"), "park, and try again", prefixed=True),
         Grant(WORKER, "topic", dead, ("Write",), "give up"),
-        Grant(WORKER, "topic", endpoints, ("Read",), "only with WEBHOOK_ENDPOINTS=kafka:"),
+        Grant(WORKER, "topic", names.endpoint_state, ("Read", "Write"), "disable endpoints"),
         Grant(WORKER, "group", group, ("Read",), "join, commit"),
         Grant(WORKER, "group", delay_groups, ("Read",), "the same for what is parked"),
         Grant(OPERATOR, "cluster", "", ("Create",), "`topics create`"),
-        Grant(OPERATOR, "topic", topic, ("Describe", "Write"), "`send`, the lag"),
-        Grant(OPERATOR, "topic", delays, ("Describe", "Write"), "`replay`", prefixed=True),
+        Grant(OPERATOR, "topic", topic, ("Write",), "`send`, the lag"),
+        Grant(OPERATOR, "topic", delays, ("Write",), "`dead-letters replay`", prefixed=True),
         Grant(OPERATOR, "topic", dead, ("Read",), "`dead-letters`"),
-        Grant(OPERATOR, "topic", replayed, ("Read", "Write"), "`dead-letters replay`"),
+        Grant(OPERATOR, "topic", names.replayed, ("Read", "Write"), "`dead-letters replay`"),
         Grant(OPERATOR, "transactional-id", f"{dead}.replay", ("Write",), "`dead-letters replay`"),
+        Grant(OPERATOR, "topic", names.endpoint_state, ("Read", "Write"), "`endpoints`"),
         Grant(OPERATOR, "group", group, ("Read",), "`group describe`, `group remove-members`"),
         Grant(OPERATOR, "group", delay_groups, ("Read",), "the same"),
-    )
+    ]
+    if names.endpoints:
+        found += [
+            Grant(WORKER, "topic", names.endpoints, ("Read",), "`WEBHOOK_ENDPOINTS=kafka:`"),
+            Grant(OPERATOR, "topic", names.endpoints, ("Read", "Write"), "`endpoints`"),
+        ]
+    if names.operational_events:
+        why = "`WEBHOOK_OPERATIONAL_EVENTS_TOPIC`"
+        found.append(Grant(WORKER, "topic", names.operational_events, ("Write",), why))
+    if names.attempt_log:
+        why = "`WEBHOOK_ATTEMPT_LOG_TOPIC`"
+        found.append(Grant(WORKER, "topic", names.attempt_log, ("Write",), why))
+    return tuple(sorted(found, key=lambda each: each.principal, reverse=True))
 
 
 def topics_table(webhook: WebhookSettings) -> str:
     """What `topics create` makes, as a Markdown table."""
-    source = webhook.endpoints
-    specs = topic_specs(
-        webhook.schedule,
-        webhook.dead_letter_topic,
-        webhook.replayed_topic,
-        endpoints_topic=source.name if isinstance(source, EndpointsTopic) else ENDPOINTS_TOPIC,
-    )
     rows = []
-    for spec in specs:
+    for spec in topic_specs(webhook.schedule, webhook.topic_names):
         configs = dict(spec.configs)
         policy = configs.pop("cleanup.policy")
         kept = configs.pop("retention.ms", None)

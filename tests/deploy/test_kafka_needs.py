@@ -48,6 +48,12 @@ AUTHORIZER = (
     else "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 )
 PATIENCE_SECONDS = 60
+EVERYTHING = {
+    "WEBHOOK_ENDPOINTS": "kafka:",
+    "WEBHOOK_OPERATIONAL_EVENTS_TOPIC": "webhook.operational-events",
+    "WEBHOOK_ATTEMPT_LOG_TOPIC": "webhook.attempt-log",
+}
+"""So that every topic is there."""
 PRINCIPALS = {WORKER: USERNAME, OPERATOR: OPERATOR}
 """Who comes by a password, and who by a certificate."""
 
@@ -55,8 +61,8 @@ PRINCIPALS = {WORKER: USERNAME, OPERATOR: OPERATOR}
 @pytest.mark.parametrize(
     ("name", "table"),
     [
-        ("topics", topics_table(load(WebhookSettings, {}))),
-        ("grants", grants_table(load(WebhookSettings, {}), GROUP)),
+        ("topics", topics_table(load(WebhookSettings, EVERYTHING))),
+        ("grants", grants_table(load(WebhookSettings, EVERYTHING), GROUP)),
     ],
 )
 def test_the_readme_has_what_the_code_says(name: str, table: str) -> None:
@@ -74,6 +80,7 @@ def test_rights_follow_the_names_that_are_set() -> None:
         "events",
         "events.retry.",
         "webhook.dead-letter",
+        "events.endpoint-state",
         "customers",
         "fleet",
         "fleet.retry",
@@ -163,7 +170,7 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
         port = free.getsockname()[1]
     common = {
         **without_settings(),
-        "WEBHOOK_ENDPOINTS": "kafka:",
+        **EVERYTHING,
         "WEBHOOK_RETRY_SCHEDULE": "1s",
         "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
         "WORKER_METRICS_PORT": str(port),
@@ -221,7 +228,9 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
 
 def _grant_all(servers: str) -> None:
     wanted = [
-        each for grant in grants(load(WebhookSettings, {}), GROUP) for each in bindings(grant)
+        each
+        for grant in grants(load(WebhookSettings, EVERYTHING), GROUP)
+        for each in bindings(grant)
     ]
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for granted in admin.create_acls(wanted).values():

@@ -56,8 +56,8 @@ def container_of(stateful_set: Manifest) -> Manifest:
 def image_environment() -> dict[str, str]:
     """The variables that the image brings."""
     text = (IMAGE / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
-    [line] = re.findall(r"(?m)^ENV (.*)$", text)
-    return dict(pair.split("=", 1) for pair in line.split())
+    lines = re.findall(r"(?m)^ENV (.*)$", text)
+    return dict(pair.split("=", 1) for line in lines for pair in line.split())
 
 
 def environment(manifests: Mapping[str, Manifest], pod: str) -> dict[str, str]:
