@@ -30,6 +30,9 @@ NOTICED = Row(
             "Endpoints",
             "Invalid ones are off until their entries are repaired.",
             Query(f"max by (state) (webhook_endpoints{{{OF_JOB}}})", "{{state}}"),
+            Query(
+                f"max by (state) (webhook_endpoint_states{{{OF_JOB}}})", "{{state}} by the fleet"
+            ),
             text="value_and_name",
         ),
         timeseries(
@@ -93,11 +96,21 @@ THE_REST = Row(
             unit="reqps",
         ),
         timeseries(
+            "Endpoints by what the fleet found, each hour",
+            "`disabled`: they failed for too long, and their customers are told.",
+            Query(
+                f"sum by (change) (increase(webhook_endpoint_state_changes_total{{{OF_JOB}}}[1h]))",
+                "{{change}}",
+            ),
+        ),
+        timeseries(
             "Our own failures, each minute",
             "None is usual.",
             Query(a_minute("worker_parking_failures_total", OF_JOB), "parking"),
             Query(a_minute("worker_handler_errors_total", OF_JOB, "error"), "handler: {{error}}"),
             Query(a_minute("webhook_endpoint_read_failures_total", OF_JOB), "reading endpoints"),
+            Query(a_minute("webhook_outbox_failures_total", OF_JOB), "writing what is told"),
+            Query(a_minute("webhook_outbox_dropped_total", OF_JOB, "topic"), "dropped: {{topic}}"),
         ),
     ),
 )
