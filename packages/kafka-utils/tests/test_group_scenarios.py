@@ -366,6 +366,52 @@ def test_a_static_leader_that_returns_watches_the_topics_again(group: Simulation
     group.settle()
 
 
+@pytest.mark.parametrize("then", ["another leaves", "another joins"])
+def test_a_static_member_that_stops_while_the_group_changes_leaves_nothing_to_nobody(
+    group: Simulation, then: str
+) -> None:
+    group.start(**LONG_DRAINS)
+    group.run(5)
+    static = group.start(instance_id="i", **LONG_DRAINS)
+    other = group.start(**LONG_DRAINS)
+    group.settle()
+    static.drain_seconds = 8.0
+    static.stop(relinquish=True)
+    group.run(1)
+    if then == "another leaves":
+        other.stop(relinquish=False)
+    else:
+        group.start(**LONG_DRAINS)
+    group.run(10)
+    assert static.ended
+    group.start(instance_id="i", **LONG_DRAINS)
+    group.settle()
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_static_member_that_ends_in_a_drain_for_another_owes_it_when_it_returns(
+    group: Simulation, crashes: bool
+) -> None:
+    group.start(**LONG_DRAINS)
+    group.run(5)
+    static = group.start(instance_id="i", **LONG_DRAINS)
+    group.settle()
+    static.drain_seconds = 8.0
+    for _ in range(2):
+        group.start(**LONG_DRAINS)
+    group.run(5)
+    assert static.revoking
+    if crashes:
+        static.crash()
+    else:
+        static.stop(relinquish=True)
+        group.run(15)
+        assert static.ended
+    again = group.start(instance_id="i", **LONG_DRAINS)
+    group.settle()
+    assert Reason.RELEASED.value in {rebalance.reason for rebalance in again.rebalances}
+
+
 def test_a_member_with_nothing_in_common_with_the_others_fails(group: Simulation) -> None:
     group.start(assignors=["roundrobin"])
     group.settle()

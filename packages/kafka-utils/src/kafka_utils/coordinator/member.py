@@ -76,6 +76,9 @@ class GroupMember:
         events: ConsumerEvents,
     ) -> None:
         self._settings = settings
+        self._group = settings.group_id
+        self._static = settings.group_instance_id is not None
+        self._now = asyncio.get_running_loop().time
         self._transport = transport
         self._reconciler = reconciler
         self._rounds = Rounds(settings.rack, reconciler, assignors, cluster, events)
@@ -83,7 +86,7 @@ class GroupMember:
         self._idle_seconds = idle_seconds
         self._events = events
         self._member = Membership(wanted=Reason.FIRST)
-        self._due_at = asyncio.get_running_loop().time()
+        self._due_at = self._now()
         self._leaving = False
         self._to_hand_back = NOBODY
         self._unheard = False
@@ -174,9 +177,8 @@ class GroupMember:
         await self.leave()
 
     def _can_be_relieved(self) -> bool:
-        static = self._settings.group_instance_id is not None
         works = self._reconciler.held and self._member.is_member
-        return bool(self._rounds.cooperative and works and not static)
+        return bool(self._rounds.cooperative and works and not self._static)
 
     async def leave(self) -> None:
         """Give up everything in order and leave; a static member stays, to come back."""
@@ -202,7 +204,7 @@ class GroupMember:
     async def _known(self) -> None:
         """Wait a little for a member id that was asked for: it is to be handed back."""
         asked = self._member.phase is Phase.JOINING and not self._member.identity.member_id
-        if asked and self._settings.group_instance_id is None:
+        if asked and not self._static:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KNOWN_SECONDS):
                     while self._member.phase is Phase.JOINING:
@@ -210,7 +212,7 @@ class GroupMember:
                         await self._changed.wait()
 
     async def _send_leave(self, identity: Identity) -> None:
-        if not identity.member_id or self._settings.group_instance_id is not None:
+        if not identity.member_id or self._static:
             return
         for tries in range(1, LEAVE_TRIES + 1):
             try:
@@ -284,7 +286,9 @@ class GroupMember:
 
     async def _send_join(self, this: Round) -> Joined | MemberIdGiven:
         identity = self._member.identity
-        this.topics, this.relief = self._topics() or frozenset(), self._leaving
+        this.topics, this.first = self._topics() or frozenset(), not self._member.is_member
+        # A static member stays in the group: nobody would start the round that gives its own away.
+        this.relief = self._leaving and not self._static
         protocols = self._rounds.protocols(this, identity.generation)
         this.sent = self._now()
         self._step(Trigger.JOIN_SENT)
@@ -303,10 +307,14 @@ class GroupMember:
             return
         this.ended = self._now()
         self._step(Trigger.SYNCED)
-        self._apply(this, answer, self._rounds.read(data))
+        assignment = self._rounds.read(data)
+        self._apply(this, answer, assignment)
         if returned_as_leader(self._settings.group_instance_id, identity, answer.leader_id):
             # The group goes on with the plan of before, and nobody watches the topics for it.
             self.want(Reason.LEADER)
+        elif self._static and this.first and assignment.another_round:
+            # It may be back in the plan of before, and owe the round which that plan announced.
+            self.want(Reason.RELEASED)
 
     def _apply(self, this: Round, answer: Joined, assignment: Assignment) -> None:
         target = assignment.partitions
@@ -389,11 +397,3 @@ class GroupMember:
     def _in_words(self, error: KafkaError, agreed: str | None) -> GroupError:
         instance = self._settings.group_instance_id
         return explain(error, self._group, instance, self._rounds.assignors, agreed)
-
-    @property
-    def _group(self) -> str:
-        return self._settings.group_id
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

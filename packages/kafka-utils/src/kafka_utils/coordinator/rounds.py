@@ -37,6 +37,8 @@ class Round:
     topics: frozenset[str] = frozenset()
     relief: bool = False
     """Whether the member asks for a plan without it."""
+    first: bool = False
+    """Whether the member comes from no generation."""
     owned_before: Partitions = NOTHING
     sent: float = 0.0
     joined: float = 0.0
