@@ -4,12 +4,12 @@ from typing import Annotated, Self
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from app_worker.environment import describe, examine, load, settings_table, unknown_variables
 from app_worker.errors import EnvironmentProblems
-from app_worker.variables import CommaList, Settings, Unit, variables
+from app_worker.variables import Allowed, CommaList, HoldsSecret, Settings, Unit, variables
 
 
 class Kettle(Settings):
@@ -170,6 +170,54 @@ def test_a_secret_is_in_no_message(code: str, size: str) -> None:
     assert code not in str(caught.value)
     assert code not in repr(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+class Door:
+    """Opened by ``name:code``."""
+
+    def __init__(self, text: str) -> None:
+        self.name, colon, self.code = text.partition(":")
+        if not colon:
+            raise ValueError("it has no colon")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class House(Settings):
+    model_config = SettingsConfigDict(env_prefix="HOUSE_", arbitrary_types_allowed=True)
+
+    door: Annotated[
+        Door | None,
+        BeforeValidator(lambda value: Door(value) if isinstance(value, str) else value),
+        Allowed("name:code"),
+        HoldsSecret(),
+    ] = Field(default=None, description="How to come in.")
+
+
+def test_a_text_that_holds_a_secret_is_shown_as_its_value_shows_itself(tmp_path: Path) -> None:
+    file = tmp_path / "door"
+    file.write_text("front:1234\n")
+    house = load(House, {"HOUSE_DOOR_FILE": str(file)})
+    assert house.door is not None
+    assert house.door.code == "1234"
+    assert describe(house) == [("HOUSE_DOOR", "front")]
+    assert describe(load(House, {})) == [("HOUSE_DOOR", "")]
+    assert "| `HOUSE_DOOR` or `HOUSE_DOOR_FILE` |  | name:code |" in settings_table([House])
+
+
+def test_a_wrong_text_that_holds_a_secret_is_told_by_its_reason_alone() -> None:
+    _, problems = examine(House, {"HOUSE_DOOR": "1234"})
+    assert problems == ("HOUSE_DOOR is ******, but must be name:code (it has no colon).",)
+
+
+def test_a_file_of_a_secret_that_cannot_be_read_is_one_mistake() -> None:
+    house, problems = examine(House, {"HOUSE_DOOR_FILE": "/nowhere"})
+    assert house is not None
+    assert problems == (
+        "HOUSE_DOOR_FILE is '/nowhere', but must be a file that holds the secret "
+        "(No such file or directory).",
+    )
 
 
 @given(st.dictionaries(st.sampled_from([v.name for v in variables(Safe)]), st.text()))

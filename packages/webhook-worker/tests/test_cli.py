@@ -1,6 +1,7 @@
 """The command line, as far as it needs no brokers."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -139,12 +140,14 @@ def test_check_config_prints_what_is_in_effect_with_secrets_masked(
         "KAFKA_SASL_USERNAME": "me",
         "KAFKA_SASL_PASSWORD": "hush",
         "WEBHOOK_ENDPOINTS": str(endpoints),
+        "WEBHOOK_EGRESS_PROXY": "http://hush:hush@10.0.0.1:3128",
         "WEBHOOK_TOPICS": "typo",
     }
     assert main(["check-config"], environ) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert "KAFKA_SASL_PASSWORD=******" in lines
+    assert "WEBHOOK_EGRESS_PROXY=http://******@10.0.0.1:3128" in lines
     assert "WEBHOOK_RETRY_SCHEDULE=5s,5m,30m,2h,5h,10h,14h,20h,24h" in lines
     assert "WEBHOOK_ATTEMPT_TIMEOUT_SECONDS=15" in lines
     assert "endpoints: 1 enabled, 1 disabled, 0 invalid" in lines
@@ -310,6 +313,19 @@ def test_a_reader_that_goes_away_is_no_traceback(endpoints: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_an_endpoint_is_tried_through_the_egress_proxy(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        proxy = f"http://hush:hush@127.0.0.1:{nobody.getsockname()[1]}"
+        environ = {"WEBHOOK_ENDPOINTS": str(endpoints), "WEBHOOK_EGRESS_PROXY": proxy}
+        assert main(["endpoints", "test", "a"], LEAST | environ) == 1
+    out = capsys.readouterr().out
+    assert "a fault on our side" in out
+    assert "proxy: the proxy cannot be connected to: Connection refused" in out
 
 
 def test_a_file_of_endpoints_is_not_written_by_a_command(

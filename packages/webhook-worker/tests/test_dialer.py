@@ -18,7 +18,8 @@ from receivers.scripted import listening, request_for
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.sending import dialer as dialer_module
-from webhook_worker.sending.dialer import Resolve
+from webhook_worker.sending import direct as direct_module
+from webhook_worker.sending.direct import Resolve
 from webhook_worker.sending.pool import ConnectionLimits
 from webhook_worker.sending.sender import Sender
 from webhook_worker.tls import tls_context
@@ -118,14 +119,14 @@ async def test_an_address_that_refuses_is_left_for_the_next_one() -> None:
 async def test_an_address_that_does_not_answer_is_left_for_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connect = dialer_module._connect_to
+    connect = direct_module._connect_to
 
     async def silent_at_first(address: Address, port: int) -> socket.socket:
         if str(address) == "127.0.0.2":
             await asyncio.Event().wait()
         return await connect(address, port)
 
-    monkeypatch.setattr(dialer_module, "_connect_to", silent_at_first)
+    monkeypatch.setattr(direct_module, "_connect_to", silent_at_first)
     async with server() as (port, _):
         both = resolving_to("127.0.0.2", "127.0.0.1")
         url = f"http://a.example:{port}/"
@@ -136,7 +137,7 @@ async def test_no_sockets_left_is_our_own_fault(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(dialer_module, "_new_socket", refuse)
+    monkeypatch.setattr(direct_module, "_new_socket", refuse)
     came_back = await attempt("http://127.0.0.1:8080/")
     assert came_back == Failed("internal", "Too many open files", ours=True)
 

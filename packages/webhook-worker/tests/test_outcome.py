@@ -61,7 +61,7 @@ def test_410_is_given_up_at_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dns", "connect", "tls", "timeout", "reset", "protocol",
-                                  "blocked", "internal"])  # fmt: skip
+                                  "blocked", "proxy", "internal"])  # fmt: skip
 def test_a_failure_is_parked_with_its_kind_as_the_reason(kind: FailureKind) -> None:
     outcome = outcome_of(Failed(kind, "connection refused"), "e", 2, SCHEDULE)
     assert outcome == Park("e", 2, "5m", kind, f"{kind}: connection refused")

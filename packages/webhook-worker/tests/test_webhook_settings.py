@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app_worker.environment import settings_table
+from app_worker.environment import describe, settings_table
 from app_worker.errors import EnvironmentProblems
+from webhook_worker.proxy import Proxy
 from webhook_worker.settings import SETTINGS, EndpointsTopic, WebhookSettings, load_all, strangers
 
 LEAST = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
@@ -133,6 +134,38 @@ def test_a_file_without_authorities_is_refused_with_the_reason(
     assert problem == (
         f"WEBHOOK_TLS_CAFILE is {str(file)!r}, but must be a file of PEM certificates ({reason})."
     )
+
+
+def test_the_egress_proxy_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    assert loaded().egress_proxy is None
+    file = tmp_path / "proxy"
+    file.write_text("http://user:hunter2@squid:3128\n")
+    settings = loaded(WEBHOOK_EGRESS_PROXY_FILE=str(file))
+    assert settings.egress_proxy == Proxy("squid", 3128, None, b"Basic dXNlcjpodW50ZXIy")
+    assert loaded(WEBHOOK_EGRESS_PROXY=file.read_text().strip()) == settings
+    assert ("WEBHOOK_EGRESS_PROXY", "http://******@squid:3128") in describe(settings)
+    assert "hunter2" not in repr(settings)
+    assert "dXNlcjpodW50ZXIy" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "http://user:hunter2@squid",
+            "WEBHOOK_EGRESS_PROXY is ******, but must be http://[user:password@]host:port "
+            "(has no port).",
+        ),
+        (
+            "http://user:hunter2@169.254.169.254:80",
+            "WEBHOOK_EGRESS_PROXY is http://******@169.254.169.254:80, but must be elsewhere "
+            "(address 169.254.169.254 is link-local, where metadata services are "
+            "(169.254.0.0/16)).",
+        ),
+    ],
+)
+def test_a_wrong_egress_proxy_is_refused_without_its_credentials(text: str, problem: str) -> None:
+    assert refused(WEBHOOK_EGRESS_PROXY=text) == (problem,)
 
 
 def test_a_topic_leaves_room_for_the_names_of_its_delay_topics() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from app_worker.errors import EnvironmentProblems
@@ -37,13 +37,18 @@ def examine(cls: type[S], environ: Mapping[str, str]) -> tuple[S | None, tuple[s
     Where single variables are wrong, their defaults stand in the settings, so that the others can
     still be checked with each other; None if not even that can be had.
     """
-    texts, problems = _texts(cls, environ)
+    texts, unread, problems = _texts(cls, environ)
     settings: S | None
     try:
         settings = cls(**texts)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [text for detail in details for text in _sentences(cls, detail, texts)]
+        problems += [
+            text
+            for detail in details
+            if not unread.intersection(detail["loc"][:1])
+            for text in _sentences(cls, detail, texts)
+        ]
         settings = _without(
             cls, texts, {str(detail["loc"][0]) for detail in details if detail["loc"]}
         )
@@ -88,7 +93,8 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
     described = []
     for variable in variables(type(settings)):
         value = getattr(settings, variable.field)
-        described.append((variable.name, MASK if value and variable.secret else written(value)))
+        masked = bool(value) and isinstance(value, SecretStr)
+        described.append((variable.name, MASK if masked else written(value)))
     return described
 
 
@@ -111,19 +117,23 @@ def sentence(name: str, value: str, allowed: str, reason: str = "") -> str:
     return f"{name} is {value}, but must be {allowed}{f' ({reason})' if reason else ''}."
 
 
-def _texts(cls: type[Settings], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The texts that are set, by field, and what is wrong with files of secrets."""
+def _texts(
+    cls: type[Settings], environ: Mapping[str, str]
+) -> tuple[dict[str, str], set[str], list[str]]:
+    """The texts that are set, by field; the fields whose file is wrong, and what is."""
     texts: dict[str, str] = {}
+    unread: set[str] = set()
     problems: list[str] = []
     for variable in variables(cls):
         try:
             text = _text(variable, environ)
         except EnvironmentProblems as error:
             problems.extend(error.problems)
+            unread.add(variable.field)
             text = MASK  # so that the secret is not called unset as well
         if text is not None:
             texts[variable.field] = text
-    return texts, problems
+    return texts, unread, problems
 
 
 def _without(cls: type[S], texts: Mapping[str, str], wrong: Collection[str]) -> S | None:
@@ -182,9 +192,9 @@ def _sentences(
     variable = variable_of(cls, field)
     if detail["type"] == "missing":
         return (sentence(variable.name, "not set", variable.allowed),)
-    if variable.secret:
-        return (sentence(variable.name, MASK, variable.allowed),)
     reason = str(cause) if isinstance(cause, ValueError) else ""
+    if variable.secret:
+        return (sentence(variable.name, MASK, variable.allowed, reason),)
     return (sentence(variable.name, _shown(texts[field]), variable.allowed, reason),)
 
 

@@ -25,6 +25,14 @@ class Allowed:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class HoldsSecret:
+    """Annotates a field: a part of its text is a secret.
+
+    ``str()`` of its value leaves that out, and so does what a validator says in a ValueError.
+    """
+
+
 def _split_commas(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -105,7 +113,7 @@ def variable_of(cls: type[Settings], field: str) -> Variable:
         default="" if required else written(info.default),
         allowed=_allowed(kind, info.metadata),
         meaning=info.description or "",
-        secret=kind is SecretStr,
+        secret=kind is SecretStr or HoldsSecret() in info.metadata,
     )
 
 

@@ -11,7 +11,7 @@ MAX_RETRY_AFTER_SECONDS = 7 * 86_400.0
 _MAX_DATE_CHARACTERS = 64
 
 FailureKind = Literal[
-    "dns", "connect", "tls", "timeout", "reset", "protocol", "blocked", "internal"
+    "dns", "connect", "tls", "timeout", "reset", "protocol", "blocked", "proxy", "internal"
 ]
 
 

@@ -1,6 +1,6 @@
 """Decides whether the worker may connect somewhere, so that no URL reaches what is ours (SSRF)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -65,6 +65,12 @@ _DENIED: dict[int, tuple[tuple[Network, str], ...]] = {
     4: tuple((IPv4Network(network), what) for network, what in _IPV4_DENIED),
     6: tuple((IPv6Network(network), what) for network, what in _IPV6_DENIED),
 }
+# Where the operator's own machines are. Link-local, where metadata services are, is not among them.
+_OPERATORS: tuple[Network, ...] = (
+    *map(IPv4Network, ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8")),
+    *map(IPv4Network, ("172.16.0.0/12", "192.168.0.0/16")),
+    *map(IPv6Network, ("::1/128", "fc00::/7")),
+)
 # An address in these is a way of writing the IPv4 address in its last 32 bits.
 _IPV4_INSIDE = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
@@ -109,6 +115,13 @@ class EgressPolicy:
             if judged in network:
                 return BlockedError(f"address {address} is {what} ({network})")
         return None
+
+    def for_proxy(self) -> "EgressPolicy":
+        """The same for the address of the operator's own proxy, which may be private or loopback.
+
+        That allows no URL anything: what ``allow`` says of endpoints stays as it is.
+        """
+        return replace(self, allow=(*self.allow, *_OPERATORS))
 
 
 def _unwrap(address: Address) -> Address:

@@ -18,14 +18,20 @@ from app_worker.errors import EnvironmentProblems
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
 from webhook_worker.directory.plugged import plugged_names
-from webhook_worker.egress import EgressPolicy, plain_network
+from webhook_worker.egress import EgressPolicy
+from webhook_worker.egress_settings import (
+    EgressProxy,
+    Networks,
+    Ports,
+    Schemes,
+    at_least_one,
+    port_range,
+)
 from webhook_worker.endpoint_state.judgement import Patience
 from webhook_worker.tls import tls_context
 from webhook_worker.topics import TopicNames
-from webhook_worker.url import DEFAULT_PORTS
 
 LONGEST_TOPIC_NAME = 249
-LARGEST_PORT = 65_535
 REPLAYED_SUFFIX = ".replayed"
 STATE_SUFFIX = ".endpoint-state"
 ENDPOINTS_TOPIC = "webhook-endpoints"
@@ -113,48 +119,9 @@ def _too_long(variable: str, name: str, endings: Iterable[str]) -> Iterable[str]
 
 
 def _durations(delays: tuple[str, ...]) -> tuple[str, ...]:
-    for delay in _some(delays):
+    for delay in at_least_one(delays):
         parse_duration(delay)
     return delays
-
-
-def _port_range(text: str) -> range:
-    first, dash, last = text.partition("-")
-    if not dash:
-        last = first
-    if not (text.isascii() and first.isdigit() and last.isdigit()):
-        raise ValueError(f"{text!r} is none")
-    ports = range(int(first), int(last) + 1)
-    if not ports or not 1 <= ports[0] <= ports[-1] <= LARGEST_PORT:
-        raise ValueError(f"{text!r} is none")
-    return ports
-
-
-def _ports(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return _some(tuple(text for text in texts if _port_range(text)))
-
-
-def _schemes(texts: tuple[str, ...]) -> tuple[str, ...]:
-    schemes = tuple(text.lower() for text in texts)
-    for scheme in schemes:
-        if scheme not in DEFAULT_PORTS:
-            raise ValueError(f"{scheme!r} is neither")
-    return _some(schemes)
-
-
-def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        network = ip_network(text)
-        plain = plain_network(network)
-        if plain != network:
-            raise ValueError(f"write {text} as {plain}: it is judged as that")
-    return texts
-
-
-def _some(texts: tuple[str, ...]) -> tuple[str, ...]:
-    if not texts:
-        raise ValueError("it holds none")
-    return texts
 
 
 TopicName = Annotated[
@@ -235,22 +202,19 @@ class WebhookSettings(Settings):
         None,
         description="Certificate authorities, in PEM, to trust besides those of the system.",
     )
-    egress_ports: Annotated[
-        CommaList,
-        AfterValidator(_ports),
-        Allowed(f"ports or ranges of them from 1 to {LARGEST_PORT}, separated by commas"),
-    ] = Field(("80", "443", "1024-65535"), description="The ports that may be sent to.")
-    schemes: Annotated[
-        CommaList, AfterValidator(_schemes), Allowed("https, http or both, separated by a comma")
-    ] = Field(("https", "http"), description="The schemes that may be sent to.")
-    egress_allow: Annotated[
-        CommaList,
-        AfterValidator(_networks),
-        Allowed("networks such as 10.1.0.0/16 or fd00::/64, separated by commas"),
-    ] = Field(
+    egress_ports: Ports = Field(
+        ("80", "443", "1024-65535"), description="The ports that may be sent to."
+    )
+    schemes: Schemes = Field(("https", "http"), description="The schemes that may be sent to.")
+    egress_allow: Networks = Field(
         (),
         description="Networks that may be sent to although they are private, loopback, "
         "link-local or otherwise not for the public.",
+    )
+    egress_proxy: EgressProxy = Field(
+        None,
+        description="The HTTP proxy that every attempt goes through, by CONNECT. It then resolves "
+        "the endpoints' names and judges their addresses; its own may be private.",
     )
     max_event_bytes: Annotated[int, Unit("bytes"), Field(ge=1, le=LARGEST_EVENT_BYTES)] = Field(
         LARGEST_EVENT_BYTES,
@@ -296,7 +260,7 @@ class WebhookSettings(Settings):
         """Where may be sent to."""
         return EgressPolicy(
             allow=tuple(ip_network(text) for text in self.egress_allow),
-            ports=tuple(_port_range(text) for text in self.egress_ports),
+            ports=tuple(port_range(text) for text in self.egress_ports),
             schemes=frozenset(self.schemes),
         )
 
@@ -311,6 +275,11 @@ class WebhookSettings(Settings):
                     repr(str(self.tls_cafile)),
                     f"a file of PEM certificates ({_reason(error)})",
                 )
+        if self.egress_proxy is not None and self.egress_proxy.address is not None:
+            blocked = self.egress_policy.for_proxy().check_address(self.egress_proxy.address)
+            if blocked is not None:
+                shown = str(self.egress_proxy)
+                yield sentence("WEBHOOK_EGRESS_PROXY", shown, "elsewhere", str(blocked))
         if 0 < self.disable_after_seconds <= self.failing_after_seconds:
             yield sentence(
                 "WEBHOOK_DISABLE_AFTER_SECONDS",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from webhook_worker.attempt import Answered, Attempt
+from webhook_worker.commands.configured_sender import sender_of
 from webhook_worker.commands.endpoints_once import find
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import Source, load_for_run
@@ -16,9 +17,7 @@ from webhook_worker.outcome import printable
 from webhook_worker.request import build
 from webhook_worker.sample import Sample, sample_value
 from webhook_worker.sending.pool import ConnectionLimits
-from webhook_worker.sending.sender import Sender
 from webhook_worker.settings import AllSettings
-from webhook_worker.tls import tls_context
 
 TEST_TYPE = "webhook.test"
 
@@ -38,10 +37,7 @@ async def _test(settings: AllSettings, source: Source, arguments: argparse.Names
     event_id = f"test_{uuid.uuid4().hex}"
     event = parse_event(sample_value(sample, event_id, datetime.now(UTC)), webhook.max_event_bytes)
     limits = ConnectionLimits(most=1, most_idle=0)
-    tls = tls_context(webhook.tls_cafile)
-    async with Sender(
-        webhook.egress_policy, limits, webhook.attempt_timeout_seconds, tls=tls
-    ) as sender:
+    async with sender_of(webhook, limits) as sender:
         began = time.monotonic()
         attempt = await sender.attempt(build(body(event), event.id, endpoint, time.time()))
         seconds = time.monotonic() - began

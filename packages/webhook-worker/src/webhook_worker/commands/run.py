@@ -17,6 +17,7 @@ from app_worker.observability.metrics import create_registry
 from app_worker.share import Share
 from app_worker.worker import run_worker
 from kafka_utils import KafkaUtilsError
+from webhook_worker.commands.configured_sender import sender_of
 from webhook_worker.commands.loading import Source, load_for_run
 from webhook_worker.commands.upkeep import (
     kept_directory,
@@ -31,9 +32,7 @@ from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.plan import plan_of
 from webhook_worker.sending.pool import limits_within
-from webhook_worker.sending.sender import Sender
 from webhook_worker.settings import AllSettings, strangers
-from webhook_worker.tls import tls_context
 
 SPOKEN = (AppWorkerError, WebhookError, KafkaUtilsError, KafkaError, OSError)
 """Exceptions whose text may be logged: none of them holds a record, a secret or a URL."""
@@ -72,12 +71,7 @@ async def webhook_handler(
     most = places * CONNECTIONS_PER_RECORD
     limits = limits_within(_open_files(), most)
     async with (
-        Sender(
-            webhook.egress_policy,
-            limits,
-            webhook.attempt_timeout_seconds,
-            tls=tls_context(webhook.tls_cafile),
-        ) as sender,
+        sender_of(webhook, limits) as sender,
         opened_outbox(settings, metrics) as outbox,
     ):
         topics = written_besides(webhook, outbox)

@@ -1,61 +1,39 @@
-"""Opens connections to receivers: a name is resolved, each address is checked, then dialled."""
+"""Opens connections to receivers, directly or through the egress proxy, and with TLS."""
 
 import asyncio
-import errno
-import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address
+from typing import Protocol
 
 import httpx
 
-from webhook_worker.egress import Address, EgressPolicy
+from webhook_worker.egress import EgressPolicy
+from webhook_worker.proxy import Proxy
 from webhook_worker.sending.connection import Connection
+from webhook_worker.sending.direct import Direct, Resolve, resolving_by
+from webhook_worker.sending.errors import EgressBlockedError, TlsError
 from webhook_worker.sending.handshake import shake_hands
-from webhook_worker.sending.lookups import ResolverBusyError, SlowNameError
 from webhook_worker.sending.resolver import Resolver
-
-Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""From a host, a name or an address, and a port to at least one address, the best first."""
+from webhook_worker.sending.tunnel import Tunnel
 
 MOST_LOOKUPS = 32
 """Names that are looked up at a time, besides those that nobody answers for in time."""
-MOST_REASONS = 4
-
-# Our process or machine has run out of something; no receiver can be blamed.
-_OWN_FAULTS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
-class NameNotResolvedError(httpx.ConnectError):
-    """The host's name has no address."""
+class _Way(Protocol):
+    async def open(self, host: str, port: int) -> socket.socket: ...
 
-
-class ResolverUnavailableError(httpx.ConnectError):
-    """Our resolver gave no answer in time, so nothing is known about the name."""
-
-
-class EgressBlockedError(httpx.ConnectError):
-    """The egress policy forbids the scheme, the port or every address of the host."""
-
-
-class TlsError(httpx.ConnectError):
-    """No trusted TLS connection came about."""
-
-
-class OwnLimitError(httpx.ConnectError):
-    """This process or machine has no sockets, ports or memory left."""
+    def too_late(self, began: float, heard: float) -> httpx.TransportError: ...
 
 
 class Dialer:
-    """Dials hosts at those of their addresses that the policy allows.
+    """Dials hosts as far as the policy allows.
 
-    It is the dialled address itself that is checked, and scheme and port with it, at every
-    connection: a name that resolves differently the next time gains nothing, and a connection that
-    is kept needs no check. SNI and the certificate check use the host as named.
+    Scheme, port and address are checked at every connection, and a connection that is kept needs
+    no check. SNI and the certificate check use the host as named, whatever the way to it.
 
-    An address that does not answer within ``patience`` seconds is left for the next one; the last
-    one has all the time that the caller gives. A lookup waits no longer than that to begin, either.
+    ``patience``, in seconds, is the most that one address of several has to answer, that the proxy
+    has to take a connection, and that a lookup waits to begin.
     """
 
     def __init__(
@@ -65,18 +43,23 @@ class Dialer:
         *,
         patience: float,
         resolve: Resolve | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._policy = policy
         self._tls = tls
-        self._patience = patience
-        self._resolve = resolve or resolving_by(Resolver(most=MOST_LOOKUPS, patience=patience))
+        resolve = resolve or resolving_by(Resolver(most=MOST_LOOKUPS, patience=patience))
+        self._way: _Way
+        if proxy is None:
+            self._way = Direct(policy, resolve, patience=patience)
+        else:
+            self._way = Tunnel(proxy, policy, resolve, patience=patience)
 
     async def dial(self, scheme: str, host: str, port: int) -> Connection:
-        """Open a connection. Raises one of the errors above, or plain httpx.ConnectError."""
+        """Open a connection. Raises httpx.ConnectError or ProxyError, mostly one of errors."""
         blocked = self._policy.check_service(scheme, port)
         if blocked is not None:
             raise EgressBlockedError(str(blocked))
-        sock = await self._connect(host, port)
+        sock = await self._way.open(host, port)
         if scheme != "https":
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(Connection, sock=sock))[1]
@@ -85,72 +68,12 @@ class Dialer:
         except OSError as error:
             raise TlsError(_tls_text(error)) from error
 
-    async def _connect(self, host: str, port: int) -> socket.socket:
-        addresses = self._allowed(await self._resolve(host, port))
-        for address in addresses[:-1]:
-            try:
-                async with asyncio.timeout(self._patience):
-                    return await _connect_to(address, port)
-            except (TimeoutError, httpx.ConnectError):
-                continue
-        return await _connect_to(addresses[-1], port)
+    def too_late(self, began: float, heard: float) -> httpx.TransportError:
+        """What it means that from ``began`` to the deadline no connection came about.
 
-    def _allowed(self, addresses: Sequence[Address]) -> Sequence[Address]:
-        verdicts = [(address, self._policy.check_address(address)) for address in addresses]
-        allowed = [address for address, blocked in verdicts if blocked is None]
-        if not allowed:
-            reasons = [str(blocked) for _, blocked in verdicts[:MOST_REASONS]]
-            raise EgressBlockedError("; ".join(reasons))
-        return allowed
-
-
-def resolving_by(resolver: Resolver) -> Resolve:
-    """Ask a resolver, and tell its errors in our words."""
-
-    async def resolve(host: str, _: int) -> Sequence[Address]:
-        try:
-            return await resolver.look_up(host)
-        except ResolverBusyError as error:
-            raise ResolverUnavailableError(str(error)) from error
-        except SlowNameError as error:
-            raise NameNotResolvedError("nobody answers for the name in time") from error
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                said = "our resolver gave no answer for the name"
-                raise ResolverUnavailableError(said) from error
-            raise NameNotResolvedError("the name has no address") from error
-        except UnicodeError as error:
-            raise NameNotResolvedError("the name is no name of a host") from error
-
-    return resolve
-
-
-async def _connect_to(address: Address, port: int) -> socket.socket:
-    try:
-        sock = _new_socket(address)
-    except OSError as error:
-        raise _connect_error(error) from error
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
-    except OSError as error:
-        sock.close()
-        raise _connect_error(error) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _new_socket(address: Address) -> socket.socket:
-    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    return sock
-
-
-def _connect_error(error: OSError) -> httpx.ConnectError:
-    text = os.strerror(error.errno) if error.errno else type(error).__name__
-    return OwnLimitError(text) if error.errno in _OWN_FAULTS else httpx.ConnectError(text)
+        ``heard`` is when any answer came last. Both are on the loop's clock.
+        """
+        return self._way.too_late(began, heard)
 
 
 def _tls_text(error: OSError) -> str:

@@ -57,6 +57,8 @@ class Pool:
         self._free = asyncio.Semaphore(limits.most)
         self._deadlines = Deadlines()
         self._idle = IdleConnections[Connection](limits.most_idle, limits.idle_seconds)
+        self._heard = float("-inf")
+        """When a connection was kept last, on the loop's clock."""
 
     async def exchange(self, request: Request, deadline: float) -> Answer:
         """Send, and return the answer; ``deadline`` is on the loop's clock.
@@ -116,17 +118,18 @@ class Pool:
 
     def _keep(self, connection: Connection, origin: Origin, answer: Answer) -> Answer:
         if connection.is_open:
-            connection.idle_since = now = _now()
+            connection.idle_since = self._heard = now = _now()
             for surplus in self._idle.put(origin, connection, now):
                 surplus.close()
         return answer
 
     async def _dial(self, origin: Origin, deadline: float) -> Connection:
+        began = _now()
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._dialer.dial(*origin)
         except TimeoutError:
-            raise httpx.ConnectTimeout("no connection came about in time") from None
+            raise self._dialer.too_late(began, self._heard) from None
 
 
 def _now() -> float:

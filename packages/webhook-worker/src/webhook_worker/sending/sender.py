@@ -11,14 +11,15 @@ import httpx
 
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
 from webhook_worker.egress import EgressPolicy
+from webhook_worker.proxy import Proxy
 from webhook_worker.request import Request
 from webhook_worker.sending.answer import Answer
-from webhook_worker.sending.dialer import (
-    Dialer,
+from webhook_worker.sending.dialer import Dialer
+from webhook_worker.sending.direct import Resolve
+from webhook_worker.sending.errors import (
     EgressBlockedError,
     NameNotResolvedError,
     OwnLimitError,
-    Resolve,
     ResolverUnavailableError,
     TlsError,
 )
@@ -42,6 +43,7 @@ _KINDS: tuple[tuple[type[httpx.TransportError], FailureKind, bool], ...] = (
     (NameNotResolvedError, "dns", False),
     (ResolverUnavailableError, "dns", True),
     (TlsError, "tls", False),
+    (httpx.ProxyError, "proxy", True),
     (OwnLimitError, "internal", True),
     (httpx.PoolTimeout, "internal", True),
     (httpx.LocalProtocolError, "internal", True),
@@ -56,8 +58,9 @@ class Sender:
     """Sends requests; an async context manager that closes its connections at the end.
 
     ``attempt_timeout``, in seconds, covers everything: a free connection, the name's resolution,
-    connect, TLS, the request, the answer's head and its body up to a limit. Redirects are not
-    followed, cookies are not kept, and proxies of the environment are not used.
+    connect, the ``proxy`` if there is one, TLS, the request, the answer's head and its body up to a
+    limit. Redirects are not followed, cookies are not kept, and proxies of the environment are not
+    used.
     """
 
     def __init__(
@@ -68,16 +71,19 @@ class Sender:
         *,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,
+        proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """``transport``, if given, replaces the connections and with them the addresses' check."""
+        """``transport``, if given, replaces the connections, the addresses' check and the proxy."""
         self._attempt_timeout = attempt_timeout
         # A third each for a free connection, for a lookup to begin and for an address that does
         # not answer: of one such trouble alone, time is left for the request.
         share = attempt_timeout / 3
         self._exchanges: Pool | HttpxExchange
         if transport is None:
-            dialer = Dialer(policy, tls or tls_context(), patience=share, resolve=resolve)
+            dialer = Dialer(
+                policy, tls or tls_context(), patience=share, resolve=resolve, proxy=proxy
+            )
             self._exchanges = Pool(dialer, limits, patience=share)
         else:
             self._exchanges = HttpxExchange(transport, policy, patience=share)

@@ -7,7 +7,7 @@ import httpx
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.request import METHOD, Request
 from webhook_worker.sending.answer import MOST_BODY_BYTES, Answer
-from webhook_worker.sending.dialer import EgressBlockedError
+from webhook_worker.sending.errors import EgressBlockedError
 
 
 class HttpxExchange:
