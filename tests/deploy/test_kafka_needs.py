@@ -37,6 +37,7 @@ from deploy.kubernetes.kafka_needs import (
 from deploy.local.broker_security import USERNAME
 from deploy.local.brokers import Cluster
 from tests.conftest import VERSION
+from tests.harness.command_line import printed
 from tests.harness.environment import COMMAND, without_settings
 from tests.harness.manifests import KUBERNETES
 from webhook_worker.settings import WebhookSettings
@@ -162,6 +163,8 @@ def until(reached: Callable[[], object], process: subprocess.Popen[bytes], log: 
         time.sleep(0.05)
 
 
+# It starts a broker of its own, twice as long as others need.
+@pytest.mark.timeout(240)
 def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     guarded: Cluster, receiver: int, tmp_path: Path
 ) -> None:
@@ -169,7 +172,6 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = {
-        **without_settings(),
         **EVERYTHING,
         "WEBHOOK_RETRY_SCHEDULE": "1s",
         "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
@@ -190,33 +192,28 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
         "KAFKA_SSL_KEYFILE": str(credentials.client_key_file),
     }
 
-    def command(environ: dict[str, str], *arguments: str, status: int = 0) -> str:
-        done = subprocess.run(
-            [COMMAND, *arguments], env=environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
-
     _grant_all(guarded.bootstrap_servers)
     size = ["--partitions", "1", "--retry-partitions", "1", "--replication", "1"]
-    command(by_certificate, "topics", "create", *size)
+    printed(by_certificate, "topics", "create", *size)
     # Rights are asked for: what is the operator's is not the worker's.
-    command(by_password, "send", "--customer", "acme", "--type", "order.paid", status=1)
+    printed(by_password, "send", "--customer", "acme", "--type", "order.paid", status=1)
     _write_endpoints(guarded.bootstrap_servers, receiver)
-    command(by_certificate, "send", "--customer", "acme", "--type", "order.paid")
+    printed(by_certificate, "send", "--customer", "acme", "--type", "order.paid")
 
     log = tmp_path / "worker.log"
     with (
         log.open("wb") as output,
-        subprocess.Popen([COMMAND, "run"], env=by_password, stdout=output, stderr=output) as worker,
+        subprocess.Popen(
+            [COMMAND, "run"], env=without_settings() | by_password, stdout=output, stderr=output
+        ) as worker,
     ):
         try:
             until(lambda: _dead_letters(port) >= 1, worker, log)
-            letters = command(by_certificate, "dead-letters", "list", "--json").splitlines()
+            letters = printed(by_certificate, "dead-letters", "list", "--json").splitlines()
             assert json.loads(letters[0])["reason"] == "exhausted"
-            command(by_certificate, "dead-letters", "replay", "--all", "--yes")
+            printed(by_certificate, "dead-letters", "replay", "--all", "--yes")
             until(lambda: _dead_letters(port) >= 2, worker, log)
-            described = json.loads(command(by_certificate, "group", "describe", "--json"))
+            described = json.loads(printed(by_certificate, "group", "describe", "--json"))
             assert described["state"] == "Stable"
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(PATIENCE_SECONDS) == 0

@@ -15,6 +15,7 @@ import yaml
 
 from app_worker import KafkaSettings, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
+from deploy.image.messages import TERMINATION_LOG
 from deploy.image.pod_settings import PodSettings
 from tests.harness.manifests import (
     BASE,
@@ -109,6 +110,7 @@ def test_nothing_kills_a_pod_for_what_its_workers_wait_for() -> None:
     container = container_of(written("statefulset.yaml"))
     assert "livenessProbe" not in container
     assert "startupProbe" not in container
+    assert container.get("terminationMessagePath", TERMINATION_LOG) == TERMINATION_LOG
     [_, script] = container["readinessProbe"]["exec"]["command"]
     copied = re.search(r"(?m)^COPY (.* )deploy/image/ready\.sh .*?(\S+)$", _dockerfile())
     assert copied is not None

@@ -18,8 +18,8 @@ from typing import Any, Protocol, Self
 import pytest
 
 from deploy.demo.pods import free_port_ranges
+from tests.harness.command_line import printed
 from tests.harness.container import ROOT, Container, container, hurried, pod_directory
-from tests.harness.environment import COMMAND, without_settings
 
 READY = ROOT / "deploy" / "image" / "ready.sh"
 PROCESSES = 2
@@ -69,20 +69,6 @@ class SlowReceiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def command(environ: dict[str, str], *arguments: str) -> str:
-    """What `webhook-worker` prints."""
-    done = subprocess.run(
-        [COMMAND, *arguments],
-        env=without_settings() | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -199,11 +185,11 @@ def test_a_pod_becomes_ready_and_finishes_at_sigterm_what_is_in_flight(
             "WEBHOOK_RETRY_SCHEDULE": "1s",
             "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
         }
-        command(environ, "topics", "create", "--partitions", "2", "--retry-partitions", "1")
+        printed(environ, "topics", "create", "--partitions", "2", "--retry-partitions", "1")
         with container(directory, environ) as pod:
             pod.until(lambda: len(list(directory.glob("ready.*"))) == PROCESSES)
             assert probe(directory, environ) == (0, [])
-            command(environ, "send", "--customer", "acme", "--type", "order.paid")
+            printed(environ, "send", "--customer", "acme", "--type", "order.paid")
             pod.until(receiver.asked.is_set)
             pod.signal(signal.SIGTERM)
             pod.until(lambda: pod.said('"stopping"'))
@@ -211,6 +197,6 @@ def test_a_pod_becomes_ready_and_finishes_at_sigterm_what_is_in_flight(
             receiver.release.set()
             assert pod.ended() == 0
     assert receiver.requests == 1
-    described = json.loads(command(environ, "group", "describe", "--json"))
+    described = json.loads(printed(environ, "group", "describe", "--json"))
     assert described["members"] == []
     assert described["lag"] == 0

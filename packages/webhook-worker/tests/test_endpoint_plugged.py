@@ -50,7 +50,7 @@ async def test_a_source_of_another_package_is_named_and_never_shown_in_full() ->
     assert "hidden" not in shown
     assert "memory:******" in shown
     metrics = WebhookMetrics(CollectorRegistry())
-    async with kept_directory(settings, source, metrics) as directory:
+    async with kept_directory(settings, source, metrics, lambda _: None) as directory:
         assert directory.endpoints_for("acme", "t") == ()
 
 

@@ -59,6 +59,8 @@ class WorkerPlan:
     """Whether this process also reads the delay topics."""
     share: Share = field(default_factory=Share)
     """Says, while the worker works, what part of the topic's partitions it owns."""
+    readiness: Readiness = field(default_factory=Readiness)
+    """Of this process: a handler that waits while it is entered tells it what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class _Worker:
         registry: CollectorRegistry,
         stack: AsyncExitStack,
     ) -> None:
-        self.readiness = Readiness()
+        self.readiness = plan.readiness
         self._plan = plan
         self._kafka = kafka
         self._worker = worker

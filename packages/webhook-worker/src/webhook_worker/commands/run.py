@@ -14,8 +14,7 @@ from app_worker.errors import AppWorkerError
 from app_worker.handler import Handler
 from app_worker.observability.logs import configure_logging
 from app_worker.observability.metrics import create_registry
-from app_worker.share import Share
-from app_worker.worker import run_worker
+from app_worker.worker import WorkerPlan, run_worker
 from kafka_utils import KafkaUtilsError
 from webhook_worker.commands.configured_sender import sender_of
 from webhook_worker.commands.loading import Source, load_for_run
@@ -57,13 +56,13 @@ def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
         _log.warning("%s", warning)
     registry = create_registry()
     plan = plan_of(settings.webhook)
-    handler = webhook_handler(settings, source, WebhookMetrics(registry), plan.share)
+    handler = webhook_handler(settings, source, WebhookMetrics(registry), plan)
     return asyncio.run(run_worker(plan, settings.kafka, settings.worker, handler, registry))
 
 
 @asynccontextmanager
 async def webhook_handler(
-    settings: AllSettings, source: Source, metrics: WebhookMetrics, share: Share
+    settings: AllSettings, source: Source, metrics: WebhookMetrics, plan: WorkerPlan
 ) -> AsyncIterator[Handler]:
     """The handler with what it needs: connections, and endpoints that are kept up to date."""
     webhook = settings.webhook
@@ -76,8 +75,8 @@ async def webhook_handler(
     ):
         topics = written_besides(webhook, outbox)
         async with (
-            kept_states(settings, outbox, topics, metrics) as states,
-            kept_directory(settings, source, metrics) as directory,
+            kept_states(settings, outbox, topics, metrics, plan.readiness.not_yet) as states,
+            kept_directory(settings, source, metrics, plan.readiness.not_yet) as directory,
         ):
             yield WebhookHandler(
                 directory,
@@ -86,7 +85,7 @@ async def webhook_handler(
                     places,
                     webhook.endpoint_concurrency or places,
                     metrics,
-                    share=lambda: share.fraction,
+                    share=lambda: plan.share.fraction,
                 ),
                 states,
                 Journal(metrics, states, topics),

@@ -27,12 +27,15 @@ from webhook_worker.outbox import Letter, Outbox
 from webhook_worker.plan import CREATE_COMMAND
 from webhook_worker.settings import AllSettings, PluggedSource, WebhookSettings
 
+NotYet = Callable[[str], object]
+"""Is told, in a sentence, why the process is not ready yet."""
+
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def kept_directory(
-    settings: AllSettings, source: Source, metrics: WebhookMetrics
+    settings: AllSettings, source: Source, metrics: WebhookMetrics, not_yet: NotYet
 ) -> AsyncIterator[Directory]:
     """All endpoints, which within the block follow their source."""
     if isinstance(source, PluggedSource):
@@ -48,7 +51,7 @@ async def kept_directory(
             directory = source
             following = background.create_task(source.watch(report.changed))
         else:
-            connect = await _reader_of(settings, source.name)
+            connect = await _reader_of(settings, source.name, not_yet)
             directory = TopicDirectory(connect, TopicReport(source.name, metrics))
             following = background.create_task(directory.follow())
             await directory.caught_up.wait()
@@ -61,12 +64,16 @@ async def kept_directory(
 
 @asynccontextmanager
 async def kept_states(
-    settings: AllSettings, outbox: Outbox, topics: Topics, metrics: WebhookMetrics
+    settings: AllSettings,
+    outbox: Outbox,
+    topics: Topics,
+    metrics: WebhookMetrics,
+    not_yet: NotYet,
 ) -> AsyncIterator[EndpointStates]:
     """What the fleet knows of endpoints, which within the block follows its topic."""
     webhook = settings.webhook
     topic = webhook.topic_names.endpoint_state
-    connect = await _reader_of(settings, topic)
+    connect = await _reader_of(settings, topic, not_yet)
     table: CompactedTopic[StateTable]
 
     def write(endpoint_id: str, value: bytes | None) -> None:
@@ -123,12 +130,13 @@ def written_besides(webhook: WebhookSettings, outbox: Outbox) -> Topics:
 
 
 async def _reader_of(
-    settings: AllSettings, topic: str
+    settings: AllSettings, topic: str, not_yet: NotYet
 ) -> Callable[[], AbstractAsyncContextManager[Reader]]:
     """What connects to the topic, which is waited for."""
     kafka, index = settings.kafka, settings.worker.process_index
     await wait_for_topics(
-        [topic], CREATE_COMMAND, partial(cluster_of, partial(kafka.admin, index)), str
+        [topic], CREATE_COMMAND, partial(cluster_of, partial(kafka.admin, index)), not_yet
     )
+    not_yet(f"reading topic {topic}")
     config = kafka.consumer_config(process_index=index, revoke_timeout_ms=1)
     return lambda: connected(lambda: create_reader(config, topic))
