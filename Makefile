@@ -8,7 +8,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test drill lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -21,6 +21,9 @@ demo: .venv/.ready ## the whole way on three real brokers, a pod killed in the m
 
 test: .venv/.ready ## every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses; PROCESSES=0 in one
 	@exec $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
+
+drill: .venv/.ready ## 25 pods x 4 through all that a fleet goes through, with a ledger; STEP=kill,rolling MEMBERSHIP=static KAFKA_VERSION=4.1.0
+	@exec $(BIN)/python -m deploy.drill
 
 lint: .venv/.ready ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -6,8 +6,9 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.local.guard import Guard, kill_sessions, living
 from deploy.local.ports import CANDIDATES, is_free
@@ -34,14 +35,17 @@ class Pod:
         base_port: int,
         processes: int,
         environment: Mapping[str, str],
-        conf: Path = SUPERVISORD_CONF,
+        command: Sequence[str | Path] = ("supervisord", "-c", SUPERVISORD_CONF),
     ) -> None:
-        """``directory`` is the pod's alone; ``environment`` is all that its workers see."""
+        """``directory`` is the pod's alone; ``environment`` is all that its workers see.
+
+        ``command`` is supervisord, or what becomes it.
+        """
         self.name = name
         self.ports = range(base_port, base_port + processes)
         self._guard = guard
         self._directory = directory
-        self._conf = conf
+        self._command = command
         self._environment = {
             **environment,
             "KAFKA_CLIENT_ID": name,
@@ -70,18 +74,26 @@ class Pod:
         """The session that all its processes belong to; raises PodError before the first start."""
         return self._started().pid
 
-    def start(self) -> None:
-        """Start supervisord, which starts the workers; returns at once."""
+    def start(self, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start supervisord, which starts the workers; returns at once.
+
+        ``environment`` goes before that of the pod.
+        """
         if self.running:
             raise PodError(f"{self.name} runs already")
         self._directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = self._guard.spawn(
-                ["supervisord", "-c", self._conf],
+                self._command,
                 output=output,
                 cwd=self._directory,
-                env=self._environment,
+                env={**self._environment, **environment},
             )
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of supervisord; None while it runs, or before its first start."""
+        return None if self._process is None else self._process.poll()
 
     async def kill(self) -> None:
         """SIGKILL to supervisord and every worker; returns when all are gone."""
