@@ -9,6 +9,8 @@ from typing import Protocol
 
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import CollectorRegistry
 
 from app_worker.delays import DelaySchedule
@@ -61,7 +63,7 @@ class Desk:
         assert process.returncode == expect, (out, err)
         return out.decode().splitlines(), err.decode()
 
-    async def bury(self, *letters: DeadLetter) -> None:
+    async def bury(self, *letters: DeadLetter, data: dict[str, str] | None = None) -> None:
         """As a worker does."""
         servers = tuple(self.servers.split(","))
         producer = RenewableProducer(
@@ -73,17 +75,29 @@ class Desk:
         await producer.start()
         try:
             await asyncio.gather(
-                *(parking.store(self.record(n), each) for n, each in enumerate(letters))
+                *(parking.store(self.record(n, data), each) for n, each in enumerate(letters))
             )
         finally:
             await producer.stop()
 
-    def record(self, number: int) -> Record:
-        event = {"id": f"evt_{number}", "type": "t", "customer_id": "acme", "data": {}}
+    def record(self, number: int, data: dict[str, str] | None) -> Record:
+        event = {"id": f"evt_{number}", "type": "t", "customer_id": "acme", "data": data or {}}
         value = json.dumps(event | {"timestamp": "2026-01-01T00:00:00Z"}).encode()
         origin = Origin(self.topic, 0, number)
         headers = [("traceparent", b"00-1-2-01")]
         return Record(self.topic, 0, number, b"%d" % number, value, headers, 1_700_000, origin)
+
+    async def limit_first_delay(self, most_bytes: str) -> None:
+        """The first delay topic takes no larger batches of records."""
+        resource = ConfigResource(
+            ConfigResourceType.TOPIC, f"{self.topic}.retry.1s", {"max.message.bytes": most_bytes}
+        )
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            await admin.alter_configs([resource])
+        finally:
+            await admin.close()
 
     async def waiting(self) -> list[ConsumerRecord[bytes, bytes]]:
         """What a worker would read in the first delay topic."""
@@ -184,6 +198,31 @@ async def test_of_two_at_a_time_the_first_stops_and_each_is_replayed_once(desk: 
     assert "another replay of these dead letters has begun" in err.decode()
     assert int(second[0].split()[0]) + int(second[1].split()[0]) == count
     assert await desk.replayed() == {f"evt_{number}": 1 for number in range(count)}
+
+
+async def test_what_the_brokers_refuse_is_named_stays_and_can_be_left_out(desk: Desk) -> None:
+    await desk.bury(DeadLetter("acme-1", 9, "exhausted"), DeadLetter("acme-2", 9, "exhausted"))
+    await desk.bury(DeadLetter("large", 9, "exhausted"), data={"text": "a" * 2_000})
+    lines, _ = await desk.command("dead-letters", "list")
+    (place,) = [line.split()[0] for line in lines if "large" in line]
+    await desk.limit_first_delay("1000")
+    done, err = await desk.command("dead-letters", "replay", "--all", "--yes", expect=1)
+    assert done[0].split() == ["0", "replayed"]
+    assert f"{desk.topic}.retry.1s did not take the letter at {place} (" in err
+    assert "MessageSizeTooLargeError" in err
+    assert not await desk.waiting()
+    done, _ = await desk.command("dead-letters", "replay", "--all", "--yes", "--except", place)
+    assert [line.split(maxsplit=1) for line in done] == [
+        ["2", "replayed"],
+        ["0", "replayed before"],
+    ]
+    await desk.limit_first_delay("100000")
+    done, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
+    assert [line.split(maxsplit=1) for line in done] == [
+        ["1", "replayed"],
+        ["2", "replayed before"],
+    ]
+    assert (await desk.replayed()).total() == 3
 
 
 async def test_what_is_missing_is_said(desk: Desk) -> None:

@@ -40,11 +40,17 @@ def letter(
         (Selection(since_ms=1_001), False),
         (Selection(until_ms=1_000), False),
         (Selection(endpoint="e1", reasons=frozenset({"gone"})), False),
+        (Selection(endpoint="e1", without=frozenset({"2:7"})), False),
+        (Selection(endpoint="e1", without=frozenset({"2:8"})), True),
     ],
 )
 def test_a_letter_is_meant_if_no_filter_leaves_it_out(selection: Selection, is_meant: bool) -> None:
     assert selection.has(letter()) is is_meant
     assert selection.is_everything is (selection == Selection())
+
+
+def test_to_leave_out_single_letters_does_not_say_which_are_meant() -> None:
+    assert Selection(without=frozenset({"2:7"})).is_everything
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,14 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="for this reason; may be repeated",
     )
+    command.add_argument(
+        "--except",
+        type=_place,
+        action="append",
+        dest="without",
+        metavar="PARTITION:OFFSET",
+        help="not this one; may be repeated",
+    )
     for name, what in (("--since", "not before"), ("--until", "before")):
         command.add_argument(
             name,

@@ -23,6 +23,10 @@ from webhook_worker.plan import CREATE_COMMAND
 from webhook_worker.settings import AllSettings, load_all
 
 LONGEST_DETAIL = 100
+WHAT_NOW = (
+    "\nnothing was replayed from there on. Begin again and it goes on there; --except leaves out a "
+    "letter that the topic will never take (max.message.bytes of the topic: how large one may be)"
+)
 
 
 def show_all(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -61,6 +65,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
         reasons=frozenset(arguments.reasons or ()),
         since_ms=arguments.since,
         until_ms=arguments.until,
+        without=frozenset(f"{part}:{offset}" for part, offset in arguments.without or ()),
     )
 
 
@@ -149,6 +154,9 @@ async def _replay(
         tell=_Bar() if sys.stderr.isatty() else lambda _: None,
     )
     _tell(progress, "replayed")
+    if progress.stopped is not None:
+        print(f"{progress.stopped}{WHAT_NOW}", file=sys.stderr)
+        return FAILED
     return OK
 
 

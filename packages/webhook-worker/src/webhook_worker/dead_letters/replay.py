@@ -9,10 +9,12 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from app_worker.dead_letters import StoredLetter, read_letter, replayed_headers
 from app_worker.delays import DelaySchedule
@@ -34,6 +36,16 @@ class Topics:
     schedule: DelaySchedule
 
 
+class _NotStoredError(Exception):
+    """The brokers did not take something of a letter; nothing of its transaction is valid."""
+
+    def __init__(self, topic: str, letter: StoredLetter, error: BaseException) -> None:
+        super().__init__(
+            f"{topic} did not take the letter at {letter.place} ({letter.record.size} bytes): "
+            f"{type(error).__name__}: {error}"
+        )
+
+
 @dataclass(slots=True)
 class Progress:
     """How far it has come."""
@@ -45,6 +57,8 @@ class Progress:
     """Letters that were meant and cannot be replayed, by the reason why."""
     other: int = 0
     """Letters that were not meant."""
+    stopped: str | None = None
+    """Why it has come no further, in a sentence."""
 
     @property
     def seen(self) -> int:
@@ -64,6 +78,7 @@ async def replay(
 ) -> Progress:
     """Replay the letters meant, at most ``rate`` a second; ``tell`` is called as it goes on.
 
+    It stops at what the brokers do not take: what ``Progress`` counts until then is replayed.
     Raises ProducerFenced when another replay of these letters has begun.
     """
     config = dataclasses.replace(writing, transactional_id=f"{topics.dead_letters}.replay")
@@ -76,7 +91,12 @@ async def replay(
         pace = _Pace(rate)
         async for group in _groups(letters, pace.most_at_once):
             await pace.wait_for(len(group))
-            await _send(producer, topics, group, round(now() * 1000))
+            try:
+                await _send(producer, topics, group, round(now() * 1000))
+            except _NotStoredError as error:
+                # Nothing more can be sent by this producer: its sequence has a hole.
+                progress.stopped = str(error)
+                break
             progress.replayed += len(group)
             tell(progress)
         tell(progress)
@@ -123,16 +143,47 @@ async def _send(
     producer: AIOKafkaProducer, topics: Topics, letters: list[StoredLetter], now_ms: int
 ) -> None:
     delay = topics.schedule.delays[0]
+    first = topics.schedule.topic_for(delay)
     async with producer.transaction():
+        sent = []
         for letter in letters:
-            await producer.send(
-                topics.schedule.topic_for(delay),
-                letter.record.value,
-                letter.record.key,
-                headers=replayed_headers(letter, delay, now_ms),
+            value, key = letter.record.value, letter.record.key
+            headers = replayed_headers(letter, delay, now_ms)
+            sent.append(
+                (letter, first, await _sent(producer.send(first, value, key, headers=headers)))
             )
-            said = json.dumps({"at": now_ms, "delivery": letter.record.delivery})
-            await producer.send(topics.audit, said.encode(), letter.place.encode())
+            said = json.dumps({"at": now_ms, "delivery": letter.record.delivery}).encode()
+            audited = producer.send(topics.audit, said, letter.place.encode())
+            sent.append((letter, topics.audit, await _sent(audited)))
+        # A commit succeeds although a record of it was refused: what is not stored aborts it.
+        results = await asyncio.gather(*(stored for *_, stored in sent), return_exceptions=True)
+        failed = [
+            (error, topic, letter)
+            for error, (letter, topic, _) in zip(results, sent, strict=True)
+            if isinstance(error, BaseException)
+        ]
+        if failed:
+            _raise_what_is_to_blame(failed)
+
+
+def _raise_what_is_to_blame(failed: list[tuple[BaseException, str, StoredLetter]]) -> NoReturn:
+    """What failed first, and the largest of its kind: the brokers judge whole batches."""
+    first, _, _ = failed[0]
+    if isinstance(first, ProducerFenced) or not isinstance(first, Exception):
+        raise first
+    alike = [each for each in failed if type(each[0]) is type(first)]
+    error, topic, letter = max(alike, key=lambda each: each[2].record.size)
+    raise _NotStoredError(topic, letter, error)
+
+
+async def _sent(sending: Awaitable[asyncio.Future[object]]) -> asyncio.Future[object]:
+    """What is refused before it is sent is like what is refused by the brokers."""
+    try:
+        return await sending
+    except KafkaError as error:
+        refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        refused.set_exception(error)
+        return refused
 
 
 async def _groups(

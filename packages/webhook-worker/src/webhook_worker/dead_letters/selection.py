@@ -1,7 +1,7 @@
 """Decides which dead letters are meant, and which of them can be delivered again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from app_worker.dead_letters import StoredLetter
@@ -15,18 +15,22 @@ TOO_LARGE = "too_large"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Letters by endpoint, reason and time; what is None or empty leaves nothing out."""
+    """Letters by endpoint, reason and time; what is None or empty leaves nothing out.
+
+    ``without`` are places of letters that are not meant in any case.
+    """
 
     endpoint: str | None = None
     reasons: frozenset[str] = frozenset()
     since_ms: int | None = None
     until_ms: int | None = None
     """Unix milliseconds, of when it became a dead letter; ``until`` is excluded."""
+    without: frozenset[str] = frozenset()
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out."""
-        return self == Selection()
+        """Whether nothing is left out, but for single letters."""
+        return replace(self, without=frozenset()) == Selection()
 
     def has(self, letter: StoredLetter) -> bool:
         """Whether this letter is meant."""
@@ -35,6 +39,7 @@ class Selection:
             and (not self.reasons or letter.reason in self.reasons)
             and (self.since_ms is None or letter.dead_at_ms >= self.since_ms)
             and (self.until_ms is None or letter.dead_at_ms < self.until_ms)
+            and letter.place not in self.without
         )
 
 
