@@ -5,6 +5,8 @@ import json
 import signal
 import uuid
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import pytest
@@ -92,12 +94,33 @@ class Desk:
         resource = ConfigResource(
             ConfigResourceType.TOPIC, f"{self.topic}.retry.1s", {"max.message.bytes": most_bytes}
         )
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
-        await admin.start()
-        try:
+        async with self.admin() as admin:
             await admin.alter_configs([resource])
+
+    async def forget_dead_letters(self) -> None:
+        """As who deletes their topic and creates it again."""
+        async with self.admin() as admin, asyncio.timeout(30):
+            await admin.delete_topics([f"{self.topic}.dead"])
+            while f"{self.topic}.dead" in await admin.list_topics():  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            while f"{self.topic}.dead: created" not in await self.create():  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.1)
+
+    async def create(self) -> list[str]:
+        created, _ = await self.command(
+            *("topics", "create", "--partitions", "1", "--retry-partitions", str(PARTITIONS))
+        )
+        return created
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        client = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await client.start()
+        try:
+            yield client
         finally:
-            await admin.close()
+            await client.close()
 
     async def waiting(self) -> list[ConsumerRecord[bytes, bytes]]:
         """What a worker would read in the first delay topic."""
@@ -111,10 +134,7 @@ class Desk:
 @pytest.fixture
 async def desk(cluster: Brokers) -> Desk:
     made = Desk(cluster.bootstrap_servers)
-    created, _ = await made.command(
-        *("topics", "create", "--partitions", "1", "--retry-partitions", str(PARTITIONS))
-    )
-    assert f"{made.topic}.dead.replayed: created" in created
+    assert f"{made.topic}.dead.replayed: created" in await made.create()
     return made
 
 
@@ -223,6 +243,20 @@ async def test_what_the_brokers_refuse_is_named_stays_and_can_be_left_out(desk: 
         ["2", "replayed before"],
     ]
     assert (await desk.replayed()).total() == 3
+
+
+async def test_what_lies_where_a_replayed_letter_lay_before_the_topic_was_made_anew_is_replayed(
+    desk: Desk,
+) -> None:
+    await desk.bury(DeadLetter("acme-1", 9, "exhausted"))
+    await desk.command("dead-letters", "replay", "--all", "--yes")
+    await desk.forget_dead_letters()
+    await desk.bury(DeadLetter("acme-2", 9, "exhausted"))
+    done, _ = await desk.command("dead-letters", "replay", "--all", "--yes")
+    assert [line.split(maxsplit=1) for line in done] == [
+        ["1", "replayed"],
+        ["0", "replayed before"],
+    ]
 
 
 async def test_what_is_missing_is_said(desk: Desk) -> None:

@@ -66,6 +66,7 @@ def test_a_letter_is_read_as_it_was_written(record: Record, dead: DeadLetter, at
         has_value=True,
     )
     assert letter.place == "3:9"
+    assert letter.identity == f"3:9@{at}"
 
 
 @given(records, dead_letters, counts)

@@ -38,6 +38,11 @@ class StoredLetter:
         """Where it lies: ``partition:offset``."""
         return f"{self.record.partition}:{self.record.offset}"
 
+    @property
+    def identity(self) -> str:
+        """Which letter it is, also where its topic was made anew and others have its place."""
+        return f"{self.place}@{self.dead_at_ms}"
+
     def __repr__(self) -> str:
         return f"StoredLetter({self.place}, {self.reason!r})"
 

@@ -1,6 +1,6 @@
 """Sends dead letters on their way again, each once, however often it is interrupted.
 
-A delivery goes into the first delay topic, and where its letter lies into an audit topic, in one
+A delivery goes into the first delay topic, and which letter it was into an audit topic, in one
 Kafka transaction (KIP-98). Who begins ends what another run has left open, then reads the audit.
 """
 
@@ -115,7 +115,7 @@ async def rehearse(topics: Topics, selection: Selection, reading: ConsumerConfig
 
 
 async def replayed_before(reading: ConsumerConfig, audit: str) -> set[str]:
-    """The places of all letters that were replayed, by the audit."""
+    """The identities of all letters that were replayed, by the audit."""
     return {(record.key or b"").decode() async for record in everything_in(reading, audit)}
 
 
@@ -131,7 +131,7 @@ async def replayable(
             continue
         if not selection.has(letter):
             progress.other += 1
-        elif letter.place in done:
+        elif letter.identity in done:
             progress.already += 1
         elif (why := obstacle(letter)) is not None:
             progress.left[why] += 1
@@ -153,7 +153,7 @@ async def _send(
                 (letter, first, await _sent(producer.send(first, value, key, headers=headers)))
             )
             said = json.dumps({"at": now_ms, "delivery": letter.record.delivery}).encode()
-            audited = producer.send(topics.audit, said, letter.place.encode())
+            audited = producer.send(topics.audit, said, letter.identity.encode())
             sent.append((letter, topics.audit, await _sent(audited)))
         # A commit succeeds although a record of it was refused: what is not stored aborts it.
         results = await asyncio.gather(*(stored for *_, stored in sent), return_exceptions=True)
