@@ -8,11 +8,11 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: help setup demo test drill lint lock clean
+.PHONY: help setup demo test drill lint lock release-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 setup: .venv/.ready ## install what the two commands need, into .tools and .venv
 
@@ -35,6 +35,9 @@ lint: .venv/.ready ## style, types, and who may import whom
 
 lock: $(UV) ## write the lock anew after a change of dependencies
 	$(UV) lock
+
+release-check: .venv/.ready ## what has to hold before a package is released (RELEASING.md); wheels and SBOMs into dist/
+	@exec $(BIN)/python -m deploy.release
 
 clean: ## remove what setup made (not the jars in the user's cache)
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
