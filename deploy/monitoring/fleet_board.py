@@ -16,6 +16,11 @@ from deploy.monitoring.queries import (
 JOB = Variable("job", "label_values(worker_build_info, job)")
 GROUP = Variable("group", 'label_values(worker_group_generation{job="$job"}, group)')
 
+REQUESTS_BY_BROKER = "sum by (broker) (rate(kafka_broker_requests_total[$__rate_interval]))"
+COORDINATING = (
+    f'count by (broker) (count_values by (job) ("broker", worker_coordinator_id{{{OF_GROUP}}}))'
+)
+
 STABLE = Row(
     "Is the group stable?",
     (
@@ -129,6 +134,40 @@ COORDINATOR = Row(
                 "{{request}}: {{error}}",
             ),
             unit="reqps",
+            width=6,
+        ),
+        stat(
+            "The coordinator's requests over an average broker's",
+            "1 is no more than the others. Above 2 move leaders of partitions away from it.",
+            Query(
+                f"max({REQUESTS_BY_BROKER} and on (broker) {COORDINATING})"
+                f" / avg({REQUESTS_BY_BROKER})"
+            ),
+            decimals=2,
+            limits=((1.5, "orange"), (2, "red")),
+        ),
+        timeseries(
+            "Requests to each broker, each second",
+            "All that are asked of it, by anybody.",
+            Query(REQUESTS_BY_BROKER, "broker {{broker}}"),
+            unit="reqps",
+            width=6,
+        ),
+        timeseries(
+            "Bytes that each broker receives",
+            "Of clients and of other brokers.",
+            Query(
+                "sum by (broker) (rate(kafka_broker_received_bytes_total[$__rate_interval]))",
+                "broker {{broker}}",
+            ),
+            unit="Bps",
+            width=6,
+        ),
+        timeseries(
+            "Idle share of each broker's network threads, and requests that wait",
+            "Below a third it answers late; num.network.threads is 3 by default.",
+            Query("min by (broker) (kafka_broker_network_idle_ratio)", "idle, {{broker}}"),
+            Query("max by (broker) (kafka_broker_request_queue_size)", "waiting, {{broker}}"),
             width=6,
         ),
     ),

@@ -94,7 +94,7 @@ def main() -> int:
         return 1
     print("versions, bounds, changelogs and the lock agree")
     wheels = write_dist()
-    print(f"dist/: {', '.join(sorted(file.name for file in DIST.iterdir()))}")
+    print(f"dist/: {', '.join(sorted(file.name for file in DIST.glob('[!.]*')))}")
     chosen = chosen_pairs(now)
     if not chosen:
         print("no released version is within the bounds of another package: nothing to be tried")

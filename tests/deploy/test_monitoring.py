@@ -32,6 +32,7 @@ RULES_TEST = MONITORING / "rules_test.yaml"
 RUNBOOK = (MONITORING / "RUNBOOK.md").read_text()
 TARGET_LABELS = frozenset({"job", "instance"})
 """What Prometheus adds to whatever it scrapes."""
+BROKER_LABELS = TARGET_LABELS | {"broker"}
 CLOSED = {
     "webhook_attempts_total": {"outcome": ATTEMPT_RESULTS},
     "webhook_attempt_seconds_bucket": {"outcome": ATTEMPT_RESULTS},
@@ -56,7 +57,7 @@ PROMETHEUS_LABEL = re.compile(r"\$labels\.(\w+)")
 
 @cache
 def exposed() -> dict[str, Labels]:
-    """Every series that a worker's registry can have, with its labels and those of the target."""
+    """Every series that a worker or a broker can have, with its labels and those of the target."""
     registry = create_registry()
     WorkerMetrics(registry)
     WebhookMetrics(registry)
@@ -75,6 +76,8 @@ def exposed() -> dict[str, Labels]:
         else:
             name = f"{family.name}_total" if metric.kind is Counter else family.name
             series[name] = TARGET_LABELS | frozenset(metric.labels)
+    for rule in yaml.safe_load((MONITORING / "broker-jmx.yaml").read_text())["rules"]:
+        series[rule["name"]] = BROKER_LABELS | frozenset(rule.get("labels", ()))
     return series
 
 
@@ -228,7 +231,8 @@ def test_alerts_and_scraping_know_the_fleet_as_its_manifests_have_it() -> None:
     fleet = next(each for each in yaml.safe_load_all(base.read_text()) if each["spec"])["spec"]
     pod = fleet["template"]
     ports = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
-    (job,) = yaml.safe_load((MONITORING / "scrape.yaml").read_text())["scrape_configs"]
+    job, brokers = yaml.safe_load((MONITORING / "scrape.yaml").read_text())["scrape_configs"]
+    assert all(set(each["labels"]) == {"broker"} for each in brokers["static_configs"])
     of_app, of_port, *_ = job["relabel_configs"]
     assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == of_app["regex"]
     assert all(re.fullmatch(of_port["regex"], port) for port in ports)
