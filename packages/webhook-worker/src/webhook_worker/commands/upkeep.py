@@ -30,6 +30,9 @@ from webhook_worker.settings import AllSettings, PluggedSource, WebhookSettings
 NotYet = Callable[[str], object]
 """Is told, in a sentence, why the process is not ready yet."""
 
+LONG_POLL_MS = 5_000
+"""How long the brokers may wait for a change of endpoints or of their states."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -138,5 +141,9 @@ async def _reader_of(
         [topic], CREATE_COMMAND, partial(cluster_of, partial(kafka.admin, index)), not_yet
     )
     not_yet(f"reading topic {topic}")
-    config = kafka.consumer_config(process_index=index, revoke_timeout_ms=1)
+    config = dataclasses.replace(
+        kafka.consumer_config(process_index=index, revoke_timeout_ms=1),
+        # A change is answered at once; it is its own connection, so nobody waits behind it.
+        fetch_max_wait_ms=LONG_POLL_MS,
+    )
     return lambda: connected(lambda: create_reader(config, topic))
