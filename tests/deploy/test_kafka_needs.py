@@ -26,6 +26,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from app_worker import KafkaSettings
 from app_worker.environment import load
+from deploy.demo.pods import free_port_ranges
+from deploy.image.not_ready import reason_of
 from deploy.kubernetes.kafka_needs import (
     OPERATOR,
     WORKER,
@@ -38,6 +40,7 @@ from deploy.local.broker_security import USERNAME
 from deploy.local.brokers import Cluster
 from tests.conftest import VERSION
 from tests.harness.command_line import printed
+from tests.harness.container import container, pod_directory
 from tests.harness.environment import COMMAND, without_settings
 from tests.harness.manifests import KUBERNETES
 from webhook_worker.settings import WebhookSettings
@@ -100,8 +103,8 @@ def test_a_right_is_written_as_kafkas_own_command_wants_it() -> None:
     )
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A broker that allows nobody anything, but who comes from inside."""
     extra = {
         "authorizer.class.name": AUTHORIZER,
@@ -109,7 +112,11 @@ def guarded(tmp_path: Path) -> Iterator[Cluster]:
         "ssl.principal.mapping.rules": f"RULE:^.*$/{OPERATOR}/",
     }
     with Cluster(
-        VERSION, directory=tmp_path / "kafka", brokers=1, secure=True, extra=extra
+        VERSION,
+        directory=tmp_path_factory.mktemp("kafka"),
+        brokers=1,
+        secure=True,
+        extra=extra,
     ) as cluster:
         yield cluster
 
@@ -163,6 +170,39 @@ def until(reached: Callable[[], object], process: subprocess.Popen[bytes], log: 
         time.sleep(0.05)
 
 
+def sasl(cluster: Cluster) -> dict[str, str]:
+    """How a worker comes to it, without its password."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": cluster.listeners["SASL_PLAINTEXT"],
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "KAFKA_SASL_USERNAME": cluster.credentials.username,
+    }
+
+
+def test_a_wrong_password_is_what_the_probe_and_the_log_of_a_pod_say_and_never_shown(
+    guarded: Cluster,
+) -> None:
+    with pod_directory() as directory:
+        password = directory / "password"
+        password.write_text("of-yesterday\n")
+        password.chmod(0o644)
+        environ = sasl(guarded) | {
+            "KAFKA_SASL_PASSWORD_FILE": str(password),
+            "WEBHOOK_ENDPOINTS": "kafka:",
+            "WORKER_METRICS_PORT": str(free_port_ranges(1, 1)[0]),
+            "POD_PROCESSES": "1",
+        }
+        with container(directory, environ) as pod:
+            pod.until(lambda: pod.said("no broker can be reached"))
+            said = reason_of(int(environ["WORKER_METRICS_PORT"]))
+            pod.signal(signal.SIGTERM)
+            assert pod.ended() == 0
+    assert f"refused the user name or password of {guarded.credentials.username!r}" in said
+    assert not pod.said("of-yesterday")
+    assert "of-yesterday" not in said
+
+
 # It starts a broker of its own, twice as long as others need.
 @pytest.mark.timeout(240)
 def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
@@ -177,13 +217,7 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
         "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
         "WORKER_METRICS_PORT": str(port),
     }
-    by_password = common | {
-        "KAFKA_BOOTSTRAP_SERVERS": guarded.listeners["SASL_PLAINTEXT"],
-        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-        "KAFKA_SASL_USERNAME": credentials.username,
-        "KAFKA_SASL_PASSWORD": credentials.password,
-    }
+    by_password = common | sasl(guarded) | {"KAFKA_SASL_PASSWORD": credentials.password}
     by_certificate = common | {
         "KAFKA_BOOTSTRAP_SERVERS": guarded.listeners["SSL"],
         "KAFKA_SECURITY_PROTOCOL": "SSL",
