@@ -11,7 +11,8 @@ import yaml
 from aiokafka import AIOKafkaConsumer
 
 from deploy.local import jars
-from deploy.local.brokers import Cluster
+from deploy.local.brokers import DEFAULT_VERSION, Cluster
+from deploy.local.java import java_executable
 from deploy.local.ports import free_ports
 from kafka_utils import Admin, TopicSpec
 
@@ -20,8 +21,14 @@ AGENT = jars.Jar.pinned(
     "io.prometheus.jmx:jmx_prometheus_javaagent:1.0.1",
     "7d61f737fd661610ccc14aea79764faa1ea94a340cbc8f0029b3d2edea3d80c1",
 )
-VERSION = "4.1.0"
-"""One process, broker and controller, so that one port suffices for the agent."""
+VERSION = os.environ.get("KAFKA_VERSION") or DEFAULT_VERSION
+JAVA = """#!/bin/sh
+case "$*" in
+    *" kafka.Kafka "*) exec {java} -javaagent:{agent} "$@" ;;
+    *) exec {java} "$@" ;;
+esac
+"""
+"""A Java that brings the agent into a broker, and not into what else a cluster needs."""
 SAMPLE = re.compile(r"^(kafka_broker_\w+)(?:\{(.*)\})? ", re.MULTILINE)
 
 
@@ -41,7 +48,12 @@ def test_every_rule_of_the_exporter_finds_its_figures_on_a_broker(
     repository = os.environ.get("MAVEN_REPOSITORY") or jars.MAVEN_CENTRAL
     agent = jars.ensure(AGENT, directory=directory, repository=repository)
     (port,) = free_ports(1)
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"-javaagent:{agent}={port}:{RULES}")
+    home = tmp_path / "java" / "bin"
+    home.mkdir(parents=True)
+    java = home / "java"
+    java.write_text(JAVA.format(java=java_executable(), agent=f"{agent}={port}:{RULES}"))
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(home.parent))
     with Cluster(VERSION, directory=tmp_path / "kafka", brokers=1) as cluster:
         asyncio.run(take_part_once(cluster.bootstrap_servers))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
