@@ -254,6 +254,39 @@ async def test_who_is_turned_away_uses_up_nothing_of_the_rate_limit() -> None:
     assert await hanging == "failed"
 
 
+@pytest.mark.parametrize("others", [0, 3])
+async def test_a_batch_that_waits_for_an_endpoint_is_held_to_its_rate_limit(others: int) -> None:
+    fleet = Fleet(places=1_000)
+    limited = endpoint("limited", Limits(rate=10))
+    fleet.answers["limited"] = (0.01, OK)
+    slow = [endpoint(f"slow {number}") for number in range(others)]
+    fleet.answers |= dict.fromkeys((each.id for each in slow), (0.5, OK))
+    busy = [asyncio.create_task(fleet.deliver(each)) for each in slow]
+    words = await asyncio.gather(*(fleet.deliver(limited) for _ in range(500)))
+    assert now() <= 0.5
+    assert Counter(words) == {"ok": 10, "rate_limited": 490}
+    await asyncio.gather(*busy)
+
+
+async def test_those_that_wait_and_may_all_go_at_once_are_no_more_than_the_rate_limit() -> None:
+    fleet = Fleet()
+    limited = endpoint("limited", Limits(rate=10, concurrency=20))
+    fleet.answers["limited"] = (0.9, OK)
+    words = []
+
+    async def deliver() -> None:
+        words.append((await fleet.deliver(limited), now()))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(deliver())
+            await asyncio.sleep(0.02)
+    began = [at - 0.9 for word, at in words if word == "ok"]
+    assert len(began) >= 15
+    for first in began:
+        assert sum(first <= each < first + 1 for each in began) <= 20
+
+
 async def test_a_change_of_limits_counts_from_the_next_delivery_on() -> None:
     fleet = Fleet()
     await fleet.flood(lambda _: endpoint("any"), 2)

@@ -84,22 +84,18 @@ class Isolation:
         now = self._clock()
         if not standing.breaker.is_closed and (closed := self._shut_out(standing, now)):
             return closed
-        limit = endpoint.limits.rate
-        rate = None if limit is None else limit * self._share()
-        if rate is not None and (wait := standing.pace.wait(rate, now)):
+        # All who wait may go in one moment, so there have to be attempts for them too.
+        rate = self._rate_of(endpoint)
+        if rate is not None and (wait := standing.pace.wait(rate, now, len(standing.waiting))):
             return Refusal("rate_limited", wait)
         if self._is_crowded_by(standing, now):
             return BUSY
         if standing.has_room and not standing.waiting:
             self._hold(standing)
-            permit: Permit | Refusal = standing.begin(now)
-        elif self._may_wait(standing, now):
-            permit = await self._wait(standing, now)
-        else:
-            return BUSY
-        if rate is not None and isinstance(permit, Permit):
-            standing.pace.take(rate, self._clock())
-        return permit
+            if rate is not None:
+                standing.pace.take(rate, now)
+            return standing.begin(now)
+        return await self._wait(standing, now) if self._may_wait(standing, now) else BUSY
 
     def leave(self, permit: Permit, attempt: Attempt | None) -> None:
         """The attempt is over; None if it was cancelled, and so says nothing."""
@@ -138,6 +134,11 @@ class Isolation:
         standing.endpoint = endpoint
         standing.cap.bound(most)
         return standing
+
+    def _rate_of(self, endpoint: Endpoint) -> float | None:
+        """Attempts a second that this process may make; None if there is no limit."""
+        limit = endpoint.limits.rate
+        return None if limit is None else limit * self._share()
 
     def _shut_out(self, standing: Standing, now: float) -> Refusal | None:
         seconds = standing.breaker.seconds_open(now)
@@ -204,6 +205,8 @@ class Isolation:
             if permitted.cancelled():
                 self._let_go(standing)
             else:
+                if (rate := self._rate_of(standing.endpoint)) is not None:
+                    standing.pace.take(rate, now)
                 permitted.set_result(standing.begin(now))
 
     def _let_go(self, standing: Standing) -> None:

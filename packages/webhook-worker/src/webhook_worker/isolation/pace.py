@@ -13,13 +13,16 @@ class Pace:
         self._next = float("-inf")
         """When the next attempt would be made if all kept strictly to the rate."""
 
-    def wait(self, rate: float, now: float) -> float:
-        """Seconds until another attempt fits into ``rate``, in attempts a second; 0 if it does."""
+    def wait(self, rate: float, now: float, before: int = 0) -> float:
+        """Seconds until another attempt fits into ``rate``, in attempts a second; 0 if it does.
+
+        So many others may be made at any time ``before`` it.
+        """
         tolerance = max(0.0, BURST_SECONDS - 1 / rate)
-        return max(0.0, self._next - tolerance - now)
+        return max(0.0, max(self._next, now) + before / rate - tolerance - now)
 
     def take(self, rate: float, now: float) -> None:
-        """An attempt is made, or will be after the wait that was asked for."""
+        """An attempt is made."""
         self._next = max(self._next, now) + 1 / rate
 
     def is_idle(self, now: float) -> bool:
