@@ -319,3 +319,31 @@ async def test_what_nothing_bad_is_known_of_is_forgotten(monkeypatch: pytest.Mon
         await fleet.deliver(endpoint(str(number)))
     assert fleet.isolation.state()["remembered"] == 5
     assert [await fleet.deliver(endpoint("bad")) for _ in range(3)][-1] == "circuit_open"
+
+
+async def test_what_has_to_be_kept_for_a_while_is_forgotten_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webhook_worker.isolation.gate.MOST_REMEMBERED", 5)
+    fleet = Fleet()
+    once = Limits(rate=0.01)
+    await asyncio.gather(*(fleet.deliver(endpoint(f"once {n}", once)) for n in range(100)))
+    assert fleet.isolation.state()["remembered"] == 100
+    await asyncio.sleep(100)
+    for number in range(100):
+        await fleet.deliver(endpoint(f"other {number}"))
+    assert fleet.isolation.state()["remembered"] == 5
+
+
+async def test_what_is_left_of_an_endpoints_old_url_forgets_nothing_of_its_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webhook_worker.isolation.gate.MOST_REMEMBERED", 0)
+    fleet = Fleet()
+    old = endpoint("moved")
+    new = replace(old, url=parse_url("https://other.example/"), limits=Limits(rate=0.1))
+    before = asyncio.create_task(fleet.deliver(old))
+    await asyncio.sleep(0.1)
+    assert await fleet.deliver(new) == "ok"
+    await before
+    assert await fleet.deliver(new) == "rate_limited"

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.endpoint import Endpoint
@@ -68,7 +70,7 @@ class Isolation:
         self._share = share
         self._jitter = jitter
         self._clock = asyncio.get_running_loop().time
-        self._standings: dict[str, Standing] = {}
+        self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._busy: dict[Standing, None] = {}
         """Those that hold places."""
         self._inside = 0
@@ -106,8 +108,6 @@ class Isolation:
         if standing.waiting:
             self._let_in(standing, now)
         self._let_go(standing)
-        if len(self._standings) > MOST_REMEMBERED and standing.is_forgettable(now):
-            self._standings.pop(standing.endpoint.id, None)
 
     def state(self) -> dict[str, int]:
         """How much it holds now, and remembers."""
@@ -130,10 +130,21 @@ class Isolation:
         most = self._most if wanted is None else min(wanted, self._most)
         if standing is None or standing.endpoint.url != endpoint.url:
             # What is known of another URL says nothing of this one.
+            if len(self._standings) >= MOST_REMEMBERED:
+                self._forget()
             standing = self._standings[endpoint.id] = Standing(endpoint, most)
         standing.endpoint = endpoint
         standing.cap.bound(most)
         return standing
+
+    def _forget(self) -> None:
+        """Look at the oldest two: more are forgotten than come, once there is nothing to keep."""
+        now = self._clock()
+        for name, oldest in list(islice(self._standings.items(), 2)):
+            if not oldest.is_forgettable(now):
+                self._standings.move_to_end(name)
+            elif len(self._standings) >= MOST_REMEMBERED:
+                del self._standings[name]
 
     def _rate_of(self, endpoint: Endpoint) -> float | None:
         """Attempts a second that this process may make; None if there is no limit."""
