@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from webhook_worker.errors import BadEventError, BadEventReason
 from webhook_worker.json_text import (
@@ -22,14 +21,13 @@ MAX_TIMESTAMP_CHARACTERS = 64
 _ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DATE_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ]([01]\d|2[0-3]):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?"
     r"(?:[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
     re.ASCII,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A record that passed validation. The raw fields are its own bytes, forwarded as they came."""
 
     id: str
@@ -37,9 +35,16 @@ class Event:
     type: str
     customer_id: str
     timestamp: str
-    raw_type: bytes = field(repr=False)
-    raw_timestamp: bytes = field(repr=False)
-    data: bytes = field(repr=False)
+    raw_type: bytes
+    raw_timestamp: bytes
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Who it is about, never what it says."""
+        return (
+            f"Event(id={self.id!r}, type={self.type!r}, customer_id={self.customer_id!r}, "
+            f"timestamp={self.timestamp!r})"
+        )
 
 
 def body(event: Event) -> bytes:
@@ -55,22 +60,19 @@ def parse_event(value: bytes | None, max_bytes: int) -> Event:
     """The event in a value of at most ``max_bytes``. Raises BadEventError, nothing else."""
     text = _decode(value, max_bytes)
     members = _ours(text)
-    problems = {
-        name: problem
-        for name, allowed in _ALLOWED.items()
-        if (problem := _problem(name, members.get(name), allowed))
-    }
-    if problems:
-        reason: BadEventReason = "bad_id" if problems.keys() == {"id"} else "bad_shape"
-        raise BadEventError(reason, "; ".join(problems.values()))
+    for name, (is_allowed, _) in _ALLOWED.items():
+        if name not in members or not is_allowed(members[name].value):
+            raise _wrong(members)
+    # Where each character is a byte the record's own bytes need not be made again.
+    raw = value if text.isascii() else None
     return Event(
         id=members["id"].value,
         type=members["type"].value,
         customer_id=members["customer_id"].value,
         timestamp=members["timestamp"].value,
-        raw_type=_raw(text, members["type"]),
-        raw_timestamp=_raw(text, members["timestamp"]),
-        data=_raw(text, members["data"]),
+        raw_type=_raw(text, raw, members["type"]),
+        raw_timestamp=_raw(text, raw, members["timestamp"]),
+        data=_raw(text, raw, members["data"]),
     )
 
 
@@ -129,11 +131,21 @@ def _is_date_time(value: Any) -> bool:
     if not isinstance(value, str) or len(value) > MAX_TIMESTAMP_CHARACTERS:
         return False
     match = _DATE_TIME.fullmatch(value)
-    if match is None:
+    return match is not None and (_is_moment(value) or _is_written_moment(match))
+
+
+def _is_moment(value: str) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
         return False
+    return True
+
+
+def _is_written_moment(match: re.Match[str]) -> bool:
+    """Also what RFC 3339 allows and datetime does not read, such as the second 60."""
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
     try:
-        # RFC 3339 allows the second 60, a leap second, which datetime does not know.
         datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)  # noqa: PLR2004
     except ValueError:
         return False
@@ -150,14 +162,18 @@ _ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _problem(
-    name: str, member: Member | None, allowed: tuple[Callable[[Any], bool], str]
-) -> str | None:
-    is_allowed, sentence = allowed
-    if member is None:
-        return f"{name} is missing"
-    return None if is_allowed(member.value) else f"{name} must be {sentence}"
+def _wrong(members: dict[str, Member]) -> BadEventError:
+    problems = {}
+    for name, (is_allowed, sentence) in _ALLOWED.items():
+        if name not in members:
+            problems[name] = f"{name} is missing"
+        elif not is_allowed(members[name].value):
+            problems[name] = f"{name} must be {sentence}"
+    reason: BadEventReason = "bad_id" if problems.keys() == {"id"} else "bad_shape"
+    return BadEventError(reason, "; ".join(problems.values()))
 
 
-def _raw(text: str, member: Member) -> bytes:
+def _raw(text: str, value: bytes | None, member: Member) -> bytes:
+    if value is not None:
+        return value[member.start : member.end]
     return text[member.start : member.end].encode()

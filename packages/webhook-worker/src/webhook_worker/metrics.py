@@ -5,6 +5,8 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app_worker.observability.metrics import LATENCY_BUCKETS, AnyMetric, Metric
+from app_worker.observability.quick_counter import QuickCounter
+from app_worker.observability.quick_histogram import QuickHistogram
 from webhook_worker.attempt import FailureKind
 from webhook_worker.errors import BadEventReason
 from webhook_worker.outcome import PostponedReason
@@ -173,13 +175,17 @@ class WebhookMetrics:
     """The list above, bound to a registry: one attribute a family, of prometheus_client's types."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = EVENTS.bind(registry)
-        self.attempts = ATTEMPTS.bind(registry)
-        self.attempt_seconds = ATTEMPT_SECONDS.bind(registry)
+        self._events = QuickCounter(
+            EVENTS.name, EVENTS.help, EVENTS.labels[0], EVENT_RESULTS, registry
+        )
+        self._attempts = QuickCounter(
+            ATTEMPTS.name, ATTEMPTS.help, ATTEMPTS.labels[0], ATTEMPT_RESULTS, registry
+        )
+        self._attempt_seconds = _quick(ATTEMPT_SECONDS, registry)
         self.postponed = POSTPONED.bind(registry)
         self.waiting = WAITING.bind(registry)
         self.open_circuits = OPEN_CIRCUITS.bind(registry)
-        self.end_to_end_seconds = END_TO_END_SECONDS.bind(registry)
+        self._end_to_end_seconds = _quick(END_TO_END_SECONDS, registry).labels()
         self.endpoints = ENDPOINTS.bind(registry)
         self.endpoint_reload_failures = ENDPOINT_RELOAD_FAILURES.bind(registry)
         self.endpoints_current = ENDPOINTS_CURRENT.bind(registry)
@@ -192,35 +198,30 @@ class WebhookMetrics:
         self.outbox_failures = OUTBOX_FAILURES.bind(registry)
         self.outbox_dropped = OUTBOX_DROPPED.bind(registry)
         # From the start at 0, so that the first of a kind is an increase too.
-        for result in EVENT_RESULTS:
-            self.events.labels(result)
-        for result in ATTEMPT_RESULTS:
-            self.attempts.labels(result)
         for reason in POSTPONED_REASONS:
             self.postponed.labels(reason)
         for change in ENDPOINT_CHANGES:
             self.endpoint_state_changes.labels(change)
-        self._of_result: dict[str, tuple[Counter, Histogram]] = {}
 
     def saw_event(self, result: str) -> None:
         """Count a record by what it turned out to be."""
-        self.events.labels(result).inc()
+        self._events.count(result)
 
     def made_attempt(self, result: str, seconds: float) -> None:
         """Count an attempt by what came back. ``result`` is one of a closed list."""
-        children = self._of_result.get(result)
-        if children is None:
-            children = self.attempts.labels(result), self.attempt_seconds.labels(result)
-            self._of_result[result] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        self._attempts.count(result)
+        self._attempt_seconds.labels(result).observe(seconds)
 
     def delivered(self, seconds: float) -> None:
         """Count a delivery that succeeded so long after its record was produced."""
-        self.end_to_end_seconds.observe(max(0.0, seconds))
+        self._end_to_end_seconds.observe(max(0.0, seconds))
 
     def has_endpoints(self, *, enabled: int, disabled: int, invalid: int) -> None:
         """Publish how many endpoints are known."""
         self.endpoints.labels("enabled").set(enabled)
         self.endpoints.labels("disabled").set(disabled)
         self.endpoints.labels("invalid").set(invalid)
+
+
+def _quick(metric: Metric[Histogram], registry: CollectorRegistry) -> QuickHistogram:
+    return QuickHistogram(metric.name, metric.help, metric.buckets, registry, metric.labels)

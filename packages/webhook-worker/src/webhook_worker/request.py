@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
+from typing import NamedTuple
 
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.signing import sign
@@ -32,16 +33,21 @@ class Head:
     """The request line, Host and these headers as HTTP/1.1 sends them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is sent; ``repr`` shows no header and no body."""
 
     head: Head
     event_id: str
     timestamp: int
     """Unix seconds."""
-    signature: str = field(repr=False)
-    body: bytes = field(repr=False)
+    signature: str
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Neither signature nor body."""
+        return (
+            f"Request(head={self.head!r}, event_id={self.event_id!r}, timestamp={self.timestamp})"
+        )
 
     @property
     def url(self) -> Url:

@@ -3,14 +3,23 @@
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from webhook_worker.ed25519 import PREFIX as PRIVATE_PREFIX
 from webhook_worker.ed25519 import PrivateKey
 from webhook_worker.errors import BadSecretError
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 PREFIX = "whsec_"
 MIN_KEY_BYTES = 24
 MAX_KEY_BYTES = 64
+"""A block of SHA-256. HMAC hashes longer keys first, which `_prepared` does not."""
+MOST_PREPARED = 4096
+"""Keys whose part of the digest is remembered, 1 KB each; doing it anew takes microseconds."""
 
 
 class Secret:
@@ -38,7 +47,7 @@ class Secret:
 
     def signature(self, content: bytes) -> str:
         """The entry for the signature header: the scheme's version, a comma, base64."""
-        return "v1," + b64encode(hmac.digest(self._key, content, "sha256")).decode()
+        return "v1," + b64encode(_hmac(self._key, content)).decode()
 
     def __repr__(self) -> str:
         return f"Secret({PREFIX}***)"
@@ -48,6 +57,26 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+
+def _hmac(key: bytes, content: bytes) -> bytes:
+    """As ``hmac.digest`` with SHA-256, at half its price."""
+    inner, outer = _prepared(key)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(content)
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+@lru_cache(MOST_PREPARED)
+def _prepared(key: bytes) -> tuple["_Hash", "_Hash"]:
+    """What HMAC (RFC 2104) hashes before the content, and before the digest of that."""
+    block = key.ljust(MAX_KEY_BYTES, b"\0")
+    return sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+
+
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 Key = Secret | PrivateKey

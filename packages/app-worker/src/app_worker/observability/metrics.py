@@ -320,7 +320,7 @@ class WorkerMetrics:
         self.paused_partitions = PAUSED_PARTITIONS.bind(registry)
         self.handler_seconds = QuickHistogram(
             HANDLER_SECONDS.name, HANDLER_SECONDS.help, HANDLER_SECONDS.buckets, registry
-        )
+        ).labels()
         self.outcomes = OUTCOMES.bind(registry)
         self.parked = PARKED.bind(registry)
         self.dead_letters = DEAD_LETTERS.bind(registry)
