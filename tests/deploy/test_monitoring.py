@@ -213,6 +213,12 @@ def test_the_dashboards_are_those_that_the_program_writes() -> None:
     assert written == files(), "python -m deploy.monitoring writes them"
 
 
+def test_what_is_applied_to_a_cluster_has_every_dashboard_and_the_rules() -> None:
+    kustomization = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())
+    applied = [file for each in kustomization["configMapGenerator"] for file in each["files"]]
+    assert {MONITORING / file for file in applied} == {*files(), RULES}
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 def test_no_two_panels_of_a_board_lie_over_each_other(board: Any) -> None:
     taken: set[tuple[int, int]] = set()
