@@ -110,6 +110,32 @@ async def test_a_known_topic_that_a_broker_does_not_tell_of_is_asked_for_again()
     assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 3}
 
 
+async def test_a_topic_that_vanished_between_two_plans_is_asked_for_before_it_is_left_out() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    client.listener = watch.topics.look
+    await watch.topics.partition_counts(frozenset({"t"}))
+    client.brokers = {}
+    await client.force_metadata_update()
+    assert watch.changes == 1
+    asyncio.get_running_loop().call_later(0.5, client.brokers.update, {"t": 3})
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 3}
+
+
+async def test_a_topic_that_was_made_anew_with_fewer_partitions_has_them_in_the_end() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    await watch.topics.partition_counts(frozenset({"t"}))
+    assert await watch.look(t=2) == 1
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 2}
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 2}
+    assert 1.5 <= loop.time() - began <= 1.8, "once"
+
+
 async def test_a_plan_waits_a_bounded_time_for_a_topic_and_only_once() -> None:
     watch = Watch(Client(t=3), by_name())
     loop = asyncio.get_running_loop()

@@ -12,9 +12,9 @@ from kafka_utils.aiokafka_internals import IncrementalSubscription
 from kafka_utils.coordinator.deadlines import backoff
 
 MOST_QUESTIONS = 4
-"""How often a plan asks again for a topic that the brokers do not seem to have. Of a topic that was
-just made not every broker has heard, and a broker that was just started has heard of none: a plan
-without the topic would take all of its partitions from everybody."""
+"""How often a plan asks again for what the brokers do not seem to have (any more). Of what was just
+made not every broker has heard, and a broker that was just started has heard of nothing: a plan
+without it would take it from everybody."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class WatchedTopics:
         self._changed = changed
         self._leads = leads
         self._counts: dict[str, int] = {}
+        self._planned: dict[str, int] = {}
+        """What the newest plan was made of: the counts go on following what the brokers say."""
         self._question: asyncio.TimerHandle | None = None
 
     async def partition_counts(self, topics: frozenset[str]) -> Mapping[str, int]:
@@ -41,14 +43,14 @@ class WatchedTopics:
 
         A topic that does not exist is left out, and seen soon after it is created.
         """
-        missing_before = {topic for topic, count in self._counts.items() if not count}
+        expected = {topic: max(self._planned.get(topic, 1), self._count(topic)) for topic in topics}
         if self._subscription.by_pattern:
             # All topics are watched already; the named ones only would be from here on.
             await self._client.force_metadata_update()
         elif topics:
             await self._client.set_topics(topics)
-        await self._ask_for(topics - missing_before)
-        self._counts = {topic: self._count(topic) for topic in topics}
+        await self._ask_for(expected)
+        self._planned = self._counts = {topic: self._count(topic) for topic in topics}
         self._ask_later(1)
         return {topic: count for topic, count in self._counts.items() if count}
 
@@ -63,12 +65,12 @@ class WatchedTopics:
         if self._question:
             self._question.cancel()
 
-    async def _ask_for(self, topics: frozenset[str]) -> None:
+    async def _ask_for(self, expected: Mapping[str, int]) -> None:
         for number in range(1, MOST_QUESTIONS + 1):
-            missing = sorted(topic for topic in topics if not self._count(topic))
+            missing = sorted(topic for topic in expected if self._count(topic) < expected[topic])
             if not missing:
                 return
-            _log.info("the brokers do not know of %s (yet); they are asked again", missing)
+            _log.info("not all brokers know (all) of %s (yet); they are asked again", missing)
             await asyncio.sleep(backoff(number, random.random()))
             await self._client.force_metadata_update()
 
