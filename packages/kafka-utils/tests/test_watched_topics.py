@@ -8,7 +8,7 @@ import pytest
 from aiokafka.cluster import ClusterMetadata
 
 from kafka_utils.aiokafka_internals import IncrementalSubscription
-from kafka_utils.coordinator.watched_topics import WatchedTopics
+from kafka_utils.coordinator.watched_topics import NEWS_SECONDS, WatchedTopics
 
 pytestmark = pytest.mark.looptime
 
@@ -22,6 +22,7 @@ class Client:
         self.cluster: Any = self
         self.tracked: set[str] | None = None
         self.updates = 0
+        self.silent = False
         self.asked_at: list[float] = []
         self.listener: Any = lambda _: None
 
@@ -34,6 +35,8 @@ class Client:
     def force_metadata_update(self) -> asyncio.Future[bool]:
         self.updates += 1
         self.asked_at.append(asyncio.get_running_loop().time())
+        if self.silent:
+            return asyncio.get_running_loop().create_future()
         self.known = dict(self.brokers)
         self.listener(ClusterMetadata())
         return _done()
@@ -121,6 +124,38 @@ async def test_a_topic_that_vanished_between_two_plans_is_asked_for_before_it_is
     asyncio.get_running_loop().call_later(0.5, client.brokers.update, {"t": 3})
 
     assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 3}
+
+
+async def test_partitions_that_one_broker_told_of_are_not_given_up_for_one_that_lags() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    await watch.topics.partition_counts(frozenset({"t"}))
+    assert await watch.look(t=4) == 1
+    client.brokers = {"t": 3}
+    asyncio.get_running_loop().call_later(0.5, client.brokers.update, {"t": 4})
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 4}
+
+
+async def test_a_new_leader_plans_with_the_counts_of_the_moment() -> None:
+    client = Client(t=4)
+    watch = Watch(client, by_name())
+    await client.set_topics(frozenset({"t"}))  # As a member does that only follows.
+    client.brokers = {"t": 5}
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 5}
+
+
+async def test_a_silent_broker_keeps_no_plan_waiting_and_what_it_says_later_is_seen() -> None:
+    client = Client(t=4)
+    watch = Watch(client, by_name())
+    await client.set_topics(frozenset({"t"}))
+    client.silent = True
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 4}
+    assert asyncio.get_running_loop().time() == NEWS_SECONDS
+    client.silent = False
+    assert await watch.look(t=5) == 1
 
 
 async def test_a_topic_that_was_made_anew_with_fewer_partitions_has_them_in_the_end() -> None:

@@ -16,6 +16,10 @@ MOST_QUESTIONS = 4
 made not every broker has heard, and a broker that was just started has heard of nothing: a plan
 without it would take it from everybody."""
 
+NEWS_SECONDS = 3.0
+"""How long a plan of what is known already waits for the brokers' newest word: the one asked may be
+silent. What it says later is seen as every change is."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,16 +43,12 @@ class WatchedTopics:
         self._question: asyncio.TimerHandle | None = None
 
     async def partition_counts(self, topics: frozenset[str]) -> Mapping[str, int]:
-        """Return how many partitions these have; watch them from now on.
+        """Return how many partitions these have as of now; watch them from now on.
 
         A topic that does not exist is left out, and seen soon after it is created.
         """
         expected = {topic: max(self._planned.get(topic, 1), self._count(topic)) for topic in topics}
-        if self._subscription.by_pattern:
-            # All topics are watched already; the named ones only would be from here on.
-            await self._client.force_metadata_update()
-        elif topics:
-            await self._client.set_topics(topics)
+        await self._hear_of(topics)
         await self._ask_for(expected)
         self._planned = self._counts = {topic: self._count(topic) for topic in topics}
         self._ask_later(1)
@@ -64,6 +64,15 @@ class WatchedTopics:
         """Ask no more."""
         if self._question:
             self._question.cancel()
+
+    async def _hear_of(self, topics: frozenset[str]) -> None:
+        by_pattern = self._subscription.by_pattern
+        if topics and not by_pattern:
+            # By a pattern all are watched already; the named ones only would be from here on.
+            self._client.set_topics(topics)
+        if topics or by_pattern:
+            # A member that was no leader until now knows what its last refresh told, long ago.
+            await asyncio.wait({self._client.force_metadata_update()}, timeout=NEWS_SECONDS)
 
     async def _ask_for(self, expected: Mapping[str, int]) -> None:
         for number in range(1, MOST_QUESTIONS + 1):
