@@ -214,6 +214,21 @@ async def test_a_fetch_under_way_when_a_partition_is_frozen_hands_nothing_over()
     assert await consumer.poll(2) == {}
 
 
+async def test_an_error_that_nobody_took_before_a_revoke_is_told_when_that_is_taken_back() -> None:
+    consumer = Consumer()
+    consumer.assign(A, at=None)
+    await asyncio.sleep(1)
+    consumer.fetcher.place({A: None})
+    consumer.unplaced.clear()
+    consumer.fetcher.freeze(frozenset({A}))
+    assert await consumer.poll(1) == {}
+    consumer.fetcher.open(frozenset({A}))
+
+    with pytest.raises(NoOffsetForPartitionError):
+        await consumer.poll(1)
+    assert consumer.unplaced == [frozenset({A})]
+
+
 async def test_who_waits_for_the_position_of_what_is_removed_is_let_go() -> None:
     consumer = Consumer()
     consumer.fetcher.add(frozenset({A}))

@@ -116,7 +116,9 @@ class IncrementalFetcher(Fetcher):
     def freeze(self, partitions: Partitions) -> None:
         """Hand over nothing more of these, and fetch nothing more."""
         self._shut |= partitions
-        self._drop(partitions)
+        # An error that nobody has taken yet stays, for a revoke that is taken back: nothing else
+        # says why this is not read, nor has its place looked up again.
+        self._drop(here for here in partitions if isinstance(self._records.get(here), FetchResult))
 
     def remove(self, partitions: Partitions) -> None:
         """Forget these."""
