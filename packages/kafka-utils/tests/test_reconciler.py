@@ -493,6 +493,38 @@ async def test_what_was_kept_may_be_revoked_again() -> None:
     assert consumer.held == "a"
 
 
+async def test_who_gives_up_everything_takes_no_revoke_back() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="ab")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = taking(5)
+    giving_up = asyncio.create_task(consumer.reconciler.give_up_all())
+    await asyncio.sleep(3)
+    # The leader is of another kind: its plan leaves everything as it is.
+    assert consumer.plan("ab", 2) == ("", "")
+    await asyncio.sleep(2.1)
+
+    assert giving_up.done()
+    assert consumer.held == ""
+    assert consumer.steps("kept", "open", "add", "told") == ["told"]
+
+
+async def test_who_gave_up_giving_up_everything_takes_revokes_back_again() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="ab")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = taking(5)
+    giving_up = asyncio.create_task(consumer.reconciler.give_up_all())
+    await asyncio.sleep(3)
+    giving_up.cancel()
+    await asyncio.wait({giving_up})
+    consumer.plan("ab", 2)
+    await asyncio.sleep(5)
+
+    assert consumer.held == "ab"
+    assert consumer.steps("kept", "open") == ["kept ab", "open ab"]
+
+
 # Callbacks that misbehave.
 
 

@@ -82,6 +82,7 @@ class Reconciler:
         self._interrupted: set[asyncio.Task[None]] = set()
         self._waiting = NOTHING
         """What a revoke callback that has begun, and has not returned, was called with."""
+        self._giving_up_all = False
         self._changed = asyncio.Event()
 
     @property
@@ -102,10 +103,11 @@ class Reconciler:
     def carry_out(self, target: Partitions, generation: int) -> tuple[Partitions, Partitions]:
         """Begin to make a plan true; return what it adds and what it revokes."""
         before = self._own
-        self._own = before.planned(target)
+        wanted = NOTHING if self._giving_up_all else target
+        self._own = before.planned(wanted)
         self._generation = generation
-        self._keep(before.revoking & target)
-        added = target - before.held
+        self._keep(before.revoking & wanted)
+        added = wanted - before.held
         self._take_up(added)  # Also when it is nothing: the application learns that it has joined.
         self._start_revoking()
         self._changed.set()
@@ -114,15 +116,17 @@ class Reconciler:
     async def give_up_all(self) -> None:
         """Revoke everything; returns when all of it is released or lost.
 
-        A plan that comes meanwhile is not carried out.
+        A plan that comes meanwhile is not carried out, nor is a revoke taken back for it.
         """
-        while True:
-            self._own = self._own.planned(NOTHING)
-            self._start_revoking()
-            if not self._own.held:
-                return
-            self._changed.clear()
-            await self._changed.wait()
+        self._own = self._own.planned(NOTHING)
+        self._start_revoking()
+        self._giving_up_all = True
+        try:
+            while self._own.held:
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._giving_up_all = False
 
     def lose_all(self, reason: str) -> Partitions:
         """Nothing is held from now on; ``on_partitions_lost`` is called soon. Return what was."""
