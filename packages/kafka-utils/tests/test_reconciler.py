@@ -452,6 +452,58 @@ async def test_a_listener_that_has_given_up_is_not_asked_to_take_back() -> None:
     assert consumer.held == "ab"
 
 
+async def test_a_listener_whose_time_to_give_up_is_over_is_not_asked_to_take_back() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = stubborn
+    consumer.plan("a", 2)
+    await asyncio.sleep(REVOKE_SECONDS + CANCEL_SECONDS / 2)
+    consumer.plan("ab", 3)
+    await asyncio.sleep(300)
+
+    assert consumer.steps("kept") == []
+    assert consumer.steps("remove", "add") == ["remove b", "add b"]
+
+
+async def test_a_callback_left_to_itself_does_not_stand_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does["revoked"] = stubborn
+    for generation, letters in enumerate(("a", "ab", "a"), 2):
+        consumer.plan(letters, generation)
+        await asyncio.sleep(1)
+    consumer.does["revoked"] = taking(5)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(consumer, "freeze", lambda _: loop.call_soon(consumer.plan, "ab", 5))
+    await asyncio.sleep(60)
+
+    assert consumer.steps("revoked", "kept", "remove") == [
+        "revoked b",
+        "kept b",
+        "revoked b",
+        "revoked b returned",
+        "remove b",
+    ]
+
+
+async def test_an_assigned_callback_out_of_time_keeps_no_revoke_from_being_taken_back() -> None:
+    consumer = Consumer()
+    consumer.listener = Keeping(consumer, keeps="b")
+    await consumer.holding("ab")
+    consumer.does |= {"assigned": taking(3_600), "revoked": taking(20)}
+    consumer.plan("abc", 2)
+    await asyncio.sleep(REVOKE_SECONDS - 1)
+    consumer.plan("ac", 3)
+    await asyncio.sleep(2)
+    consumer.plan("abc", 4)
+
+    assert consumer.steps("kept") == ["kept b"]
+
+
 async def test_a_listener_that_fails_to_take_back_gives_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

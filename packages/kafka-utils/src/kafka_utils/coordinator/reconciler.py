@@ -81,7 +81,7 @@ class Reconciler:
         self._revoking: asyncio.Task[None] | None = None
         self._interrupted: set[asyncio.Task[None]] = set()
         self._waiting = NOTHING
-        """What a revoke callback that has begun, and has not returned, was called with."""
+        """What a revoke callback was called with that has begun, and may still return in time."""
         self._giving_up_all = False
         self._changed = asyncio.Event()
 
@@ -265,6 +265,8 @@ class Reconciler:
                 self._revoke_seconds,
                 _named(partitions),
             )
+            if kind == "revoked":
+                self._waiting = NOTHING  # It ends, or is left to itself: nothing is taken back.
             running.cancel()
             await asyncio.wait({running}, timeout=CANCEL_SECONDS)
             return "timeout"
