@@ -22,8 +22,9 @@ from app_worker.handover import (
 )
 from app_worker.handover.inherited import place_to_read
 from app_worker.handover.release import Obligation
+from app_worker.handover.timing import LONGEST_ATTEMPT_SECONDS
 from app_worker.handover.words import MOST_SETTLED
-from app_worker.holds import Holds
+from app_worker.holds import LONGEST_SECONDS, Holds
 from app_worker.offset_map import MapTooLongError, Scope, decode
 
 HERE, THERE = TopicPartition("t", 3), TopicPartition("t", 4)
@@ -135,6 +136,13 @@ def a_release(**running: float) -> Release:
 def test_what_is_in_flight_is_held_for_the_longest_attempt_and_five_seconds() -> None:
     assert a_release(_5=3.0, _9=15.0).holds(HERE, 1_000.0) == (held(5, 9, seconds=20.0),)
     assert a_release().holds(HERE, 1_000.0) == ()
+
+
+def test_the_longest_attempt_is_handed_over_with_its_whole_time() -> None:
+    said = say(PLACE, HERE, 5, [], inherited(), a_release(_5=LONGEST_ATTEMPT_SECONDS), 1_000.0)
+    assert decode(said.metadata, PLACE, 5).holds == (held(5, seconds=LONGEST_SECONDS),)
+    with pytest.raises(ValueError, match="held for"):
+        say(PLACE, HERE, 5, [], inherited(), a_release(_5=LONGEST_ATTEMPT_SECONDS + 1), 1_000.0)
 
 
 def test_a_map_that_is_sent_later_says_less_of_both() -> None:

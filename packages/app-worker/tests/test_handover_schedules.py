@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from handover_model.brokers_model import Violation
-from handover_model.missing_rules import MARKED, OTHERS
+from handover_model.brokers_model import Brokers, Violation
+from handover_model.missing_rules import MARKED, OTHERS, REPEATING
 from handover_model.schedule import Schedule
 
 LONG: Final = os.environ.get("HANDOVER_SCHEDULES") == "long"
@@ -36,6 +36,15 @@ def test_with_faults_nothing_is_lost_and_only_what_they_excuse_is_repeated() -> 
 def test_each_rule_is_missed_when_it_is_taken_out(
     without: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without(monkeypatch)
+    assert any(_is_noticed(seed) for seed in range(MOST))
+
+
+@pytest.mark.parametrize("without", REPEATING, ids=lambda rule: rule.__name__)
+def test_what_is_noticed_in_a_commit_does_harm_if_nobody_looks_at_commits(
+    without: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Brokers, "unchecked", frozenset({"I5", "I7"}))
     without(monkeypatch)
     assert any(_is_noticed(seed) for seed in range(MOST))
 

@@ -70,6 +70,9 @@ class Late:
 class Brokers:
     """Everything outside the workers, and the ledger."""
 
+    unchecked: frozenset[str] = frozenset()
+    """Invariants that nobody looks at."""
+
     def __init__(self, logs: list[list[int]], words_partitions: int) -> None:
         self.now = 0.0
         self.logs = {
@@ -91,6 +94,8 @@ class Brokers:
         self.trace.append(f"{self.now:7.1f} {what}")
 
     def fail(self, invariant: str, why: str) -> None:
+        if invariant in self.unchecked:
+            return
         raise Violation(f"{invariant}: {why}\n" + "\n".join(self.trace))
 
     def excuse(self, key: Key, why: str) -> None:

@@ -198,6 +198,21 @@ def what_is_held_is_begun(patch: Patch) -> None:
     patch.setattr(Inherited, "__contains__", lambda self, offset: False)
 
 
+def everything_is_held(patch: Patch) -> None:
+    """... and that at once."""
+    patch.setattr(Inherited, "__contains__", lambda self, offset: True)
+
+
+def words_are_looked_for_behind_their_beginning(patch: Patch) -> None:
+    """The acknowledged offset of the word that opens the release *is* ``from``."""
+    begin = Release.__init__
+
+    def later(self: Release, group: str, nonce: int, number: int, words_from: int) -> None:
+        begin(self, group, nonce, number, words_from + 2)
+
+    patch.setattr(Release, "__init__", later)
+
+
 def a_lost_record_stays_held(patch: Patch) -> None:
     """A hold whose offset was compacted away ends when the position passes it."""
     patch.setattr(Inherited, "pass_gone", lambda self, position, delivered: [])
@@ -239,6 +254,17 @@ OTHERS: Final[list[Callable[[Patch], None]]] = [
     requests_are_sent_however_late,
     obligations_are_never_given_up,
     what_is_held_is_begun,
+    everything_is_held,
+    words_are_looked_for_behind_their_beginning,
     a_lost_record_stays_held,
     what_is_stored_is_never_told,
 ]
+
+REPEATING: Final[list[Callable[[Patch], None]]] = [
+    each_map_has_a_nonce_of_its_own,
+    inherited_holds_are_not_handed_on,
+    inherited_holds_get_another_nonce,
+    inherited_holds_get_a_later_place_of_words,
+    what_is_revoked_while_loading_is_committed,
+]
+"""Rules whose absence is noticed in a commit already, before it does any harm."""

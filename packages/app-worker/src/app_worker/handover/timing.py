@@ -4,6 +4,8 @@ Each side counts on its own clock, from a moment that the other one's cannot be 
 clocks are compared. The former owner's must go on while the machine is suspended.
 """
 
+from app_worker.holds import LONGEST_SECONDS
+
 OPENED_SECONDS = 1.0
 """How long the word that a release begins may take; after that the partition is drained."""
 
@@ -17,6 +19,9 @@ MARGIN_SECONDS = 1.0
 """Between the moment by which the former owner is done and the one when others may begin."""
 
 AFTER_ATTEMPT_SECONDS = STORE_SECONDS + WORD_SECONDS + MARGIN_SECONDS
+
+LONGEST_ATTEMPT_SECONDS = LONGEST_SECONDS - AFTER_ATTEMPT_SECONDS
+"""A handler that may take longer cannot have its work handed over: no hold is read as longer."""
 
 CATCH_UP_SECONDS = 30.0
 """How long a hold whose time has passed waits for words that cannot be read."""
