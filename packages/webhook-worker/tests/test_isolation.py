@@ -347,3 +347,34 @@ async def test_what_is_left_of_an_endpoints_old_url_forgets_nothing_of_its_new_o
     assert await fleet.deliver(new) == "ok"
     await before
     assert await fleet.deliver(new) == "rate_limited"
+
+
+async def test_while_the_process_itself_stands_still_no_endpoint_counts_as_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, stood = asyncio.get_running_loop(), [0.0]
+    before = loop.time
+    monkeypatch.setattr(loop, "time", lambda: before() + sum(stood))
+    fleet = Fleet()
+    endpoints = [endpoint(str(number)) for number in range(50)]
+
+    async def work(number: int) -> None:
+        for turn in range(40):
+            await fleet.deliver(endpoints[(number + turn) % 50])
+
+    works = [asyncio.create_task(work(number)) for number in range(100)]
+    await asyncio.sleep(5.05)
+    stood.append(0.5)  # Nothing ran for half a second.
+    await asyncio.gather(*works)
+    assert {reason for _, reason in fleet.seen} == {"ok"}
+
+
+async def test_an_endpoint_that_is_silent_while_the_process_runs_is_still_found_out() -> None:
+    fleet = Fleet(places=10)
+    hanging, healthy = endpoint("hanging"), endpoint("healthy")
+    fleet.answers["hanging"] = (15.0, TIMEOUT)
+    works = [asyncio.create_task(fleet.deliver(hanging)) for _ in range(6)]
+    await asyncio.sleep(1.5)
+    assert await fleet.deliver(hanging) == "endpoint_busy"
+    assert await fleet.deliver(healthy) == "ok"
+    await asyncio.gather(*works)

@@ -10,6 +10,7 @@ from itertools import islice
 
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.endpoint import Endpoint
+from webhook_worker.isolation.clock import LivedClock
 from webhook_worker.isolation.standing import SLOW_SECONDS, Permit, Standing
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.outcome import PostponedReason
@@ -69,7 +70,8 @@ class Isolation:
         self._most = most_per_endpoint
         self._share = share
         self._jitter = jitter
-        self._clock = asyncio.get_running_loop().time
+        self._lived = LivedClock(lambda: self._inside)
+        self._clock = self._lived.now
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._busy: dict[Standing, None] = {}
         """Those that hold places."""
@@ -162,8 +164,13 @@ class Isolation:
         patience = self._patience()
         if self._inside < self._places * HALF or not standing.is_slow(now, patience):
             return False
-        theirs = sum(each.inside for each in self._busy if each.is_slow(now, patience))
-        return theirs >= self._places * SLOW_SHARE
+        theirs, most = 0, self._places * SLOW_SHARE
+        for each in self._busy:
+            if each.is_slow(now, patience):
+                theirs += each.inside
+                if theirs >= most:
+                    return True
+        return False
 
     def _may_wait(self, standing: Standing, now: float) -> bool:
         if standing.is_slow(now, self._patience()):
@@ -182,6 +189,7 @@ class Isolation:
 
     def _hold(self, standing: Standing) -> None:
         self._inside += 1
+        self._lived.watch()
         self._busy[standing] = None
 
     async def _wait(self, standing: Standing, now: float) -> Permit | Refusal:
