@@ -102,7 +102,10 @@ async def test_a_revoke_is_not_held_up_by_what_others_have_to_do() -> None:
         assert len(bench.handler.finished) >= 500
 
 
-async def test_records_that_are_complete_at_once_leave_the_loop_time_for_others() -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.003])
+async def test_records_that_are_complete_at_once_leave_the_loop_time_for_others(
+    seconds: float,
+) -> None:
     loop = asyncio.get_running_loop()
     clock = loop.time()
 
@@ -113,7 +116,13 @@ async def test_records_that_are_complete_at_once_leave_the_loop_time_for_others(
         return clock
 
     loop.time = time  # type: ignore[method-assign]
-    handler = Marking()
+    class Computing(Marking):
+        async def handle(self, record: Record) -> Sequence[Outcome]:
+            nonlocal clock
+            clock += seconds
+            return await super().handle(record)
+
+    handler = Computing()
     bench = Bench(handler, limits=Admission(100, 1_000_000))
     most = seen = 0
     all_done = asyncio.Event()

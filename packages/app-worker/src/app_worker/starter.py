@@ -52,6 +52,8 @@ class Starter:
         self._scheduled = False
         self._uncounted = 0
         self._slice_ends = 0.0
+        self._turns = 0
+        """Turns of the loop in which records were started."""
 
     def offer(self, lane: Lane) -> None:
         """Something may be startable in this lane now."""
@@ -71,6 +73,7 @@ class Starter:
 
     def _start(self) -> None:
         self._scheduled = False
+        self._turns += 1
         self._execution.count()
         now = self._clock()
         self._slice_ends = now + SLICE_SECONDS
@@ -135,6 +138,7 @@ class Starter:
         """
         call, context = running.call, copy_context()
         while True:
+            turn = self._turns
             await self._execution.complete(running)
             self._completed(running)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
@@ -142,7 +146,8 @@ class Starter:
             if running.lane.stopped or call.task.cancelling() or copy_context() != context:
                 return
             now = self._clock()
-            if now > self._slice_ends and now - running.since < SLICE_SECONDS:
+            # A record that waited has let the loop turn meanwhile.
+            if now > self._slice_ends and turn == self._turns:
                 return
             if not self._next(running, now):
                 return
