@@ -20,8 +20,9 @@ CUSTOMER: ContextVar[str] = ContextVar("customer", default="nobody")
 class Marking(ScriptedHandler):
     """Leaves something behind in its context, as a logger's bound fields are."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         super().__init__()
+        self.waits = seconds
         self.found: list[str] = []
         self.tasks: set[str] = set()
 
@@ -32,6 +33,8 @@ class Marking(ScriptedHandler):
         self.found.append(CUSTOMER.get())
         if record.partition == B.partition:
             CUSTOMER.set(f"customer {record.offset}")
+        if self.waits is not None:
+            await asyncio.sleep(self.waits)
         return [Done()]
 
 
@@ -50,6 +53,47 @@ async def test_what_a_handler_leaves_in_its_context_is_not_there_for_the_next_re
         await asyncio.sleep(1)
     assert handler.found == ["set by the program"] * 50
     assert (len(handler.tasks) == 50) is in_tasks_of_their_own
+
+
+@pytest.mark.looptime
+async def test_nor_is_it_for_the_next_record_that_waited_for_a_place() -> None:
+    handler = Marking(seconds=0.001)
+    bench = Bench(handler, limits=Admission(1, 10_000))
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        bench.consumer.append(B, *range(50))
+        await bench.consumer.assign(A, B)
+        await asyncio.sleep(1)
+    assert handler.found == ["nobody"] * 50
+
+
+class Incomparable:
+    """As an array of numbers is: to ask whether it is equal to another is an error."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Setting(ScriptedHandler):
+    """Leaves a value behind that cannot be compared with that of the program."""
+
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        CUSTOMER.set(Incomparable())  # type: ignore[arg-type]
+        return [Done()]
+
+
+@pytest.mark.looptime
+async def test_a_value_that_cannot_be_compared_may_be_left_in_a_context() -> None:
+    bench = Bench(Setting())
+    CUSTOMER.set(Incomparable())  # type: ignore[arg-type]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, *range(10))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3)
+        assert bench.consumer.group == {A: 10}
 
 
 class Cancelling(ScriptedHandler):
@@ -116,6 +160,7 @@ async def test_records_that_are_complete_at_once_leave_the_loop_time_for_others(
         return clock
 
     loop.time = time  # type: ignore[method-assign]
+
     class Computing(Marking):
         async def handle(self, record: Record) -> Sequence[Outcome]:
             nonlocal clock

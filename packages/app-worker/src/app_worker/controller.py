@@ -147,6 +147,7 @@ class Controller:
 
     async def run(self, subscription: Subscription) -> None:
         """Consume until ``stop``; whatever fails for good is raised, after a drain."""
+        self._starter.begin()
         self._consumer.subscribe(topics=subscription.topics, listener=_Listener(self))
         fetching = asyncio.create_task(self._fetching.run())
         committing = asyncio.create_task(self._commits.run())

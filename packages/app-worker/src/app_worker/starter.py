@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 
 from app_worker.admission import Admission, Source
@@ -48,12 +48,17 @@ class Starter:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._room = room
+        self._context = copy_context()
         self._queue: deque[Lane] = deque()
         self._scheduled = False
         self._uncounted = 0
         self._slice_ends = 0.0
         self._turns = 0
         """Turns of the loop in which records were started."""
+
+    def begin(self) -> None:
+        """Records are handled in the context of whoever calls this, each in a copy of its own."""
+        self._context = copy_context()
 
     def offer(self, lane: Lane) -> None:
         """Something may be startable in this lane now."""
@@ -81,7 +86,8 @@ class Starter:
             running = Running()
             if not self._next(running, now):
                 break
-            task = self._loop.create_task(self._work(running))
+            # A handler may have left something in the context of who asked for this.
+            task = self._loop.create_task(self._work(running), context=self._context.copy())
             running.call = Call(task)
             task.add_done_callback(partial(self._ended, running))
         else:
@@ -136,14 +142,14 @@ class Starter:
 
         A task for each would cost as much as the rest of its way.
         """
-        call, context = running.call, copy_context()
+        call, context = running.call, self._context
         while True:
             turn = self._turns
             await self._execution.complete(running)
             self._completed(running)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
             # leaves behind in its context or its task is not for the next record to find.
-            if running.lane.stopped or call.task.cancelling() or copy_context() != context:
+            if running.lane.stopped or call.task.cancelling() or _differs(context):
                 return
             now = self._clock()
             # A record that waited has let the loop turn meanwhile.
@@ -168,3 +174,11 @@ class Starter:
         error = task.exception()
         if error is not None and not self.crashed.done():
             self.crashed.set_exception(error)
+
+
+def _differs(context: Context) -> bool:
+    """Whether the current context is another; one with values that cannot be compared is."""
+    try:
+        return copy_context() != context
+    except Exception:
+        return True
