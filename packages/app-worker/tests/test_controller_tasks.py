@@ -11,7 +11,7 @@ from scripted.bench import A, B, Bench
 from scripted.handler import ScriptedHandler
 
 from app_worker.admission import Admission
-from app_worker.handler import Done, Outcome
+from app_worker.handler import Done, Outcome, Park
 from app_worker.record import Record
 
 CUSTOMER: ContextVar[str] = ContextVar("customer", default="nobody")
@@ -121,6 +121,48 @@ async def test_a_cancellation_that_one_handling_swallowed_does_not_count_for_the
         assert bench.consumer.group == {A: 2}
     assert [topic for topic, _ in bench.producer.stored] == ["t.retry.5s"]
     assert bench.count("handler_errors_total", error="timeout") == 1
+
+
+class CancellingItself(ScriptedHandler):
+    """Cancels its own task; then it waits for that, or not."""
+
+    def __init__(self, outcome: Outcome, *, waits: bool) -> None:
+        super().__init__()
+        self.outcome = outcome
+        self.waits = waits
+
+    async def handle(self, record: Record) -> Sequence[Outcome]:
+        if record.offset:
+            return [Done()]
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        if self.waits:
+            await asyncio.sleep(1)
+        return [self.outcome]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (CancellingItself(Done(), waits=True), b"handler_error"),
+        (CancellingItself(Done(), waits=False), None),
+        (CancellingItself(Park("e", 1, "5s", "busy"), waits=False), b"busy"),
+    ],
+)
+async def test_a_handler_that_cancels_its_own_task_leaves_no_hole(
+    handler: CancellingItself, reason: bytes | None
+) -> None:
+    bench = Bench(handler)
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, *range(10))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(10)
+        assert bench.consumer.group == {A: 10}
+    reasons = [headers["worker-reason"] for _, headers in bench.producer.stored]
+    assert reasons == ([reason] if reason else [])
 
 
 @pytest.mark.looptime

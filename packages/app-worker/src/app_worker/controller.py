@@ -172,6 +172,8 @@ class Controller:
             await self._positions.close()
             await self._end(committing, leaving)
         finally:
+            for lane in self._lanes:
+                lane.stop()
             for task in (*tasks, *in_work(self._lanes)):
                 task.cancel()
             self._execution.close()

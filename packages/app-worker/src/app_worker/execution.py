@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from app_worker.admission import Admission
 from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
@@ -77,7 +78,7 @@ class Execution:
         try:
             outcomes = self._checked(await self._handler.handle(record))
         except asyncio.CancelledError as error:
-            if call.task.cancelling() > (call.cut is not None):
+            if call.task.cancelling() > (call.cut is not None) and running.lane.stopped:
                 raise  # By somebody else, for whom the record is not complete.
             outcomes = self._after_failure(record, error, call.cut)
         except ANYTHING as error:
@@ -87,6 +88,8 @@ class Execution:
             if call.cut is not None:
                 call.task.uncancel()
             self._seconds.observe(self._clock() - call.began)
+        if call.task.cancelling() and not running.lane.stopped:
+            await _go_on(call.task)
         to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
         if to_store:
             self._limits.store(running.slot)
@@ -148,6 +151,20 @@ class Execution:
         async with asyncio.TaskGroup() as storing:
             for outcome in outcomes:
                 storing.create_task(self._parking.store(record, outcome))
+
+
+async def _go_on(task: asyncio.Task[None]) -> None:
+    """The handler has cancelled the task that it ran in, in which its outcomes are to be stored.
+
+    Others cancel only what is in a stopped lane. Raises CancelledError if they do it now.
+    """
+    its_own = task.cancelling()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # It may be still to come.
+    for _ in range(its_own):
+        task.uncancel()
+    if task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _check_storable(outcome: Park | DeadLetter) -> None:

@@ -142,14 +142,14 @@ class Starter:
 
         A task for each would cost as much as the rest of its way.
         """
-        call, context = running.call, self._context
+        context = self._context
         while True:
             turn = self._turns
             await self._execution.complete(running)
             self._completed(running)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
-            # leaves behind in its context or its task is not for the next record to find.
-            if running.lane.stopped or call.task.cancelling() or _differs(context):
+            # leaves behind in its context is not for the next record to find.
+            if running.lane.stopped or _differs(context):
                 return
             now = self._clock()
             # A record that waited has let the loop turn meanwhile.
