@@ -146,6 +146,15 @@ def test_the_oldest_record_in_flight_is_known() -> None:
     assert seen == [None, 5.0, 6.0]
 
 
+def test_the_oldest_record_may_be_stored_after_a_younger_one() -> None:
+    admission = Admission(10, 1_000)
+    fresh, _, _ = claimants(admission)
+    slots = [slot for slot in (fresh.admit(1, 5.0), fresh.admit(1, 6.0)) if slot]
+    for slot in reversed(slots):
+        admission.store(slot)
+    assert admission.oldest_since == 5.0
+
+
 sizes = st.lists(st.integers(0, 30), max_size=30)
 
 

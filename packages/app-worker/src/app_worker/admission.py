@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 
 class Source(StrEnum):
@@ -56,8 +57,9 @@ class Admission:
     @property
     def oldest_since(self) -> float | None:
         """When the oldest record in flight was admitted; None without any."""
-        oldest = [next(iter(slots)).since for slots in (self._slots, self._storing) if slots]
-        return min(oldest, default=None)
+        # They stand as they were admitted; what is being stored stands as its storing began.
+        first = [slot.since for slot in islice(self._slots, 1)]
+        return min((*first, *(slot.since for slot in self._storing)), default=None)
 
     def claimant(self, source: Source, wake: Callable[[], None]) -> "Claimant":
         """Somebody who asks for slots. ``wake`` is called when asking again may succeed.
