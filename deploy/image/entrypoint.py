@@ -43,27 +43,19 @@ def main(conf: Path = CONF) -> int:
 
 
 def check_ground(settings: PodSettings) -> None:
-    """Try what supervisord will do. Raises PodProblems."""
-    problems = []
+    """Try what supervisord and its workers will do. Raises PodProblems."""
     probe = settings.directory / "probe"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        problems.append(
-            f"POD_DIRECTORY is '{settings.directory}', but must be a directory that user "
-            f"{os.geteuid()} can write ({error.strerror}); in Kubernetes, mount an emptyDir there."
-        )
-    try:
-        # As each worker's output will be: not the descriptor that is there, but one of its own.
-        os.close(os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND))
-    except OSError as error:
-        problems.append(
-            f"Standard output cannot be opened by user {os.geteuid()} ({error.strerror}); start "
-            "the container as that user, instead of changing to it inside."
-        )
-    if problems:
-        raise PodProblems(tuple(problems))
+        raise PodProblems(
+            (
+                f"POD_DIRECTORY is '{settings.directory}', but must be a directory that user "
+                f"{os.geteuid()} can write ({error.strerror}); "
+                "in Kubernetes, mount an emptyDir there.",
+            )
+        ) from None
 
 
 def check_workers(settings: PodSettings, environ: Mapping[str, str]) -> None:

@@ -32,6 +32,13 @@ def say(level: str, text: str) -> None:
     sys.stdout.flush()
 
 
+def pass_on(lines: bytes) -> None:
+    """What a worker has said, as it said it."""
+    if lines:
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+
+
 def leave_word(termination_log: Path, problems: Iterable[str]) -> None:
     """Tell Kubernetes why the pod ends: ``kubectl describe pod`` shows it. Raises OSError."""
     if termination_log.exists():  # There is none outside of Kubernetes, and none is made.

@@ -1,7 +1,9 @@
 """supervisord in this very process, so that the pod learns why its workers end.
 
 By itself supervisord stays up when what it has started is gone for good, and Kubernetes sees a pod
-that runs. A listener beside it would be one process more in each pod.
+that runs. A listener beside it would be one process more in each pod. What workers print it passes
+on in pieces, and to a file that it has to open: here they are whole lines, for the output that
+is there.
 """
 
 import time
@@ -18,7 +20,8 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from deploy.image.crash_loop import MOST_ENDS, WITHIN_SECONDS, CrashLoop
-from deploy.image.messages import LONGEST_TAIL, say, tail
+from deploy.image.messages import LONGEST_TAIL, pass_on, say, tail
+from deploy.image.whole_lines import WholeLines
 
 KILLED = -1
 """What supervisord calls the exit status of a process that a signal has ended."""
@@ -34,6 +37,9 @@ def supervise(conf: Path) -> str | None:
     options.realize(["-c", str(conf)])
     options.first, options.test = True, False
     options.silent = True  # Until the log is ours.
+    for group in options.process_group_configs:
+        for process in group.process_configs:
+            process.stdout_logfile = None  # It comes to us, as events.
     supervised = _Supervised(options)
     with suppress(asyncore.ExitNow):  # This is how it ends.
         supervised.main()
@@ -47,12 +53,19 @@ class _Supervised(Supervisor):  # type: ignore[misc] # it has no types
         super().__init__(options)
         self.verdict: str | None = None
         self._loop = CrashLoop()
+        self._lines = WholeLines()
         self._words: dict[str, bytes] = defaultdict(bytes)
 
     def runforever(self) -> None:
         """Its loop. What listens to events is cleared right before it begins."""
         self.options.logger.addHandler(_OwnLines())
         events.subscribe(events.ProcessLogStdoutEvent, self._printed)
+        for over in (
+            events.ProcessStateExitedEvent,
+            events.ProcessStateBackoffEvent,
+            events.ProcessStateStoppedEvent,
+        ):
+            events.subscribe(over, self._silent)
         events.subscribe(events.ProcessStateExitedEvent, self._ended)
         events.subscribe(events.ProcessStateFatalEvent, self._given_up)
         super().runforever()
@@ -61,6 +74,10 @@ class _Supervised(Supervisor):  # type: ignore[misc] # it has no types
         name = event.process.config.name
         # One byte more than is shown tells that there was more.
         self._words[name] = (self._words[name] + event.data)[-LONGEST_TAIL - 1 :]
+        pass_on(self._lines.said(name, event.data))
+
+    def _silent(self, event: Any) -> None:
+        pass_on(self._lines.ended(event.process.config.name))
 
     def _ended(self, event: Any) -> None:
         name = event.process.config.name

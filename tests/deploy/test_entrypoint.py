@@ -97,14 +97,16 @@ def test_a_worker_that_was_killed_comes_back_and_is_told_of(scene: Scene) -> Non
     killed = """marker = os.environ["POD_DIRECTORY"] + "/was-killed"
 if index == 0 and not os.path.exists(marker):
     open(marker, "w").close()
+    os.write(2, b'{"msg": "said without an end"}')
     os.kill(os.getpid(), signal.SIGKILL)"""
     conf = hurried(scene.directory, startsecs=0)
     with container(scene.directory, scene.worker(killed), conf=conf) as pod:
         pod.until(lambda: sum(line.get("worker") == 0 for line in pod.log) == 2)
         pod.signal(signal.SIGTERM)
         assert pod.ended() == 0
-    told = [line for line in pod.log if "worker-0 was killed by a signal" in line["msg"]]
-    assert len(told) == 1
+    told = [line["msg"] for line in pod.log]
+    assert sum("worker-0 was killed by a signal" in line for line in told) == 1
+    assert told.count("said without an end") == 1
 
 
 def test_what_is_configured_wrongly_is_said_before_anything_starts(scene: Scene) -> None:
@@ -167,11 +169,21 @@ def test_a_directory_that_cannot_be_written_is_named(scene: Scene) -> None:
     assert said.endswith("in Kubernetes, mount an emptyDir there.")
 
 
-@pytest.mark.skipif(not CONTAINED, reason=WHY_NOT)
-def test_output_of_another_user_is_named(scene: Scene) -> None:
-    with container(scene.directory, scene.worker(), conf=scene.conf, owned_output=False) as pod:
-        assert pod.ended() == 2
-    assert pod.last_word.startswith(f"Standard output cannot be opened by user {USER}")
+def test_what_a_worker_says_in_pieces_tears_no_line_of_another(scene: Scene) -> None:
+    # As the stacks of a process that hangs are written.
+    halting = """for number in range(40):
+    for piece in ('{"worker": %d, ' % index, '"msg": ', '"in pieces"}', chr(10)):
+        os.write(2, piece.encode())
+        time.sleep(0.002)
+"""
+    environ = scene.worker(halting)
+    # Output that the workers' user could not open: it is written to as it is.
+    with container(scene.directory, environ, conf=scene.conf, owned_output=False) as pod:
+        pod.until(lambda: sum("in pieces" in line for line in pod.lines) == 120)
+        pod.signal(signal.SIGTERM)
+        assert pod.ended() == 0
+    said = [line["msg"] for line in pod.log if "msg" in line]
+    assert said.count("in pieces") == 120
 
 
 @pytest.mark.skipif(not CONTAINED, reason=WHY_NOT)

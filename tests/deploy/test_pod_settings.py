@@ -12,6 +12,7 @@ from deploy.image.crash_loop import MOST_ENDS, WITHIN_SECONDS, CrashLoop
 from deploy.image.messages import LONGEST_LINE, LONGEST_TAIL, leave_word, line_of, tail
 from deploy.image.not_ready import main as not_ready
 from deploy.image.pod_settings import PodProblems, PodSettings
+from deploy.image.whole_lines import LONGEST_PART, WholeLines
 
 USUAL = {"POD_PROCESSES": "4", "POD_DIRECTORY": "/run/worker"}
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -93,6 +94,29 @@ def test_of_the_last_words_those_lines_are_shown_that_are_whole() -> None:
     assert tail(b"one\n\ntwo\n") == "one\ntwo"
     assert tail(b"x" * LONGEST_TAIL + b"\nlast\n") == "last"
     assert tail(b"x" * (LONGEST_TAIL + 1)) == "x" * LONGEST_TAIL
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.binary(max_size=5)), max_size=30))
+def test_lines_of_several_processes_come_whole_and_in_order(said: list[tuple[str, bytes]]) -> None:
+    said = [(process, piece.replace(b"0", b"\n")) for process, piece in said]
+    lines, passed_on = WholeLines(), {"a": b"", "b": b""}
+    for process, piece in said:
+        whole = lines.said(process, piece)
+        assert whole.endswith(b"\n") or not whole
+        passed_on[process] += whole
+    for process in "ab":
+        everything = b"".join(piece for name, piece in said if name == process)
+        rest = lines.ended(process)
+        assert lines.ended(process) == b""
+        missing_end = b"" if everything.endswith(b"\n") or not everything else b"\n"
+        assert passed_on[process] + rest == everything + missing_end
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    lines = WholeLines()
+    assert lines.said("a", b"x" * LONGEST_PART) == b""
+    assert lines.said("a", b"y") == b"x" * LONGEST_PART + b"y\n"
+    assert lines.ended("a") == b""
 
 
 def test_no_termination_log_is_made_where_there_is_none(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def lines(pod: Pod, word: str) -> list[str]:
 async def test_a_pod_runs_its_workers_and_stops_them_in_order(pod: Pod, tmp_path: Path) -> None:
     pod.start()
     await until(lambda: len(worker_pids(tmp_path)) == 3)
+    # What they have printed comes through supervisord.
+    await until(lambda: len(lines(pod, "started")) == 3)
     assert sorted(lines(pod, "started")) == [f"started {index} ['run']" for index in range(3)]
     assert await pod.stop() == 0
     assert sorted(lines(pod, "drained")) == [f"drained {index}" for index in range(3)]
