@@ -51,7 +51,7 @@ METHODS: Final[list[tuple[type, str, str, str]]] = [
     (AIOKafkaClient, "force_metadata_update", "(self)", "counts as of now"),
     (AIOKafkaConsumer, "_wait_topics", "(self)", "start is written again"),
     (AIOKafkaConsumer, "start", "(self)", "names its parts itself, and has no hook"),
-    (AIOKafkaConsumer, "stop", "(self)", "closes no connection when cancelled"),
+    (AIOKafkaConsumer, "stop", "(self)", "closes nothing when cancelled"),
     (AIOKafkaConsumer, "unsubscribe", "(self)", "leaves without a word to the application"),
     (AIOKafkaConsumer, "assign", "(self, partitions)", "refused: the group assigns"),
     (ClusterMetadata, "add_listener", "(self, listener)", "topics that change"),
@@ -388,7 +388,7 @@ async def test_the_end_of_fetching_is_the_task_that_fetches(consumer: Any) -> No
     assert not consumer.fetching.done()
 
 
-async def test_connections_are_closed_also_when_the_end_is_cancelled(consumer: Any) -> None:
+async def test_all_is_closed_also_when_the_end_is_cancelled(consumer: Any) -> None:
     await consumer.start()
     stopping = asyncio.create_task(consumer.stop())
     await asyncio.sleep(0)
@@ -398,6 +398,7 @@ async def test_connections_are_closed_also_when_the_end_is_cancelled(consumer: A
         await stopping
 
     assert consumer.closed
+    assert consumer.fetching.done()
 
 
 async def test_aiokafka_closes_no_connection_when_the_end_is_cancelled(consumer: Any) -> None:

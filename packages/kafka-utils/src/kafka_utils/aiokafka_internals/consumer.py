@@ -98,12 +98,17 @@ class IncrementalConsumer(AIOKafkaConsumer):
     async def stop(self) -> None:
         """Give up every partition in order, leave the group and close every connection.
 
-        Connections are closed also when it is cancelled, which aiokafka's own never comes to.
+        When it is cancelled it takes part no more, fetches no more and closes every connection all
+        the same, which aiokafka's own never comes to: the group waits for its session to end.
         """
         try:
             await super().stop()
         finally:
-            await self._client.close()
+            try:
+                if self._fetcher is not None:
+                    await self._fetcher.close()
+            finally:
+                await self._client.close()
 
     async def relinquish(self) -> None:
         """Give up every partition in order and leave the group, delivering as long as possible.

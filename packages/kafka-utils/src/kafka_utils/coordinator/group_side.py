@@ -126,13 +126,16 @@ class GroupSide:
             self._member.want(Reason.SUBSCRIPTION)
 
     async def close(self) -> None:
-        """Leave the group in order."""
-        await self._member.leave()
-        self._running.cancel()
-        self._positions.close()
-        self._watched.close()
+        """Leave the group in order, or just take part no more when it is cancelled."""
+        try:
+            await self._member.leave()
+        finally:
+            # A member that is leaving joins no more: with its heartbeats alone nobody got its own.
+            self._running.cancel()
+            self._positions.close()
+            self._watched.close()
+            self._client.cluster.remove_listener(self._metadata)
         await self._reconciler.close()
-        self._client.cluster.remove_listener(self._metadata)
 
     async def _run(self) -> None:
         await self._member.run()
