@@ -24,7 +24,7 @@ class Cluster:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return startup.Cluster("id", answer)
+        return startup.Cluster("id", dict.fromkeys(answer, 1))
 
 
 async def wait(cluster: Cluster, needed: Sequence[str] = ("a", "b")) -> list[str]:

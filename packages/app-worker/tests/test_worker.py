@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -6,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from app_worker import (
     DelaySchedule,
     Done,
+    Handler,
     KafkaSettings,
     Outcome,
     Record,
@@ -25,6 +27,8 @@ from app_worker import (
 from app_worker.controller import Controller, Subscription
 from app_worker.observability.http_server import listen
 from app_worker.observability.readiness import Readiness
+from app_worker.share import Share
+from app_worker.startup import Cluster
 from app_worker.worker import EXIT_CRASHED, Member, _log_stray, _take_part, _Worker
 from kafka_utils import FencedError, GroupError
 
@@ -250,3 +254,20 @@ async def test_what_asyncio_reports_is_logged_without_the_values_that_it_would_p
     assert caplog.records[0].getMessage() == "never retrieved"
     assert caplog.records[0].exc_info is not None
     assert "secret" not in caplog.text
+
+
+async def test_before_the_first_assignment_it_works_as_the_owner_of_one_partition_of_all(
+    kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def there(*_: object) -> Cluster:
+        return Cluster("id", {"names": 100, "other": 3})
+
+    monkeypatch.setattr("app_worker.worker.wait_for_topics", there)
+    plan = dataclasses.replace(PLAN, share=Share())
+    async with AsyncExitStack() as stack:
+        worker = _Worker(plan, kafka, WorkerSettings(), CollectorRegistry(), stack)
+        connecting = asyncio.create_task(worker.connect(cast("Handler", None)))
+        await asyncio.sleep(0)
+        assert plan.share.fraction == 0.01
+        connecting.cancel()
+        await asyncio.wait([connecting])

@@ -84,13 +84,15 @@ def response(*errors: tuple[Any, ...]) -> SimpleNamespace:
 async def test_topics_are_counted_without_naming_them_to_the_brokers(
     client: type[ScriptedClient],
 ) -> None:
-    client.script = [[topic("webhook", 100), topic("other", 1)]]
+    client.script = [[topic("webhook", 100), topic("other", 1)]] * 2
 
     async with admin() as cluster:
         counts = await cluster.partition_counts(["webhook", "missing"])
+        of_all = await cluster.partition_counts()
 
     assert counts == {"webhook": 100}
-    assert client.asked == [()]
+    assert of_all == {"webhook": 100, "other": 1}
+    assert client.asked == [(), ()]
     assert client.closed == client.opened == 1
 
 

@@ -294,7 +294,8 @@ class Controller:
         if self._share is not None:
             topics = self._consumer.subscription()
             there = [self._consumer.partitions_for_topic(topic) or () for topic in topics]
-            self._share.set(len(self._lanes), sum(map(len, there)))
+            if of_all := sum(map(len, there)):
+                self._share.set(len(self._lanes), of_all)
 
     def state(self) -> dict[str, object]:
         """What it works on, as plain values for /debug/state."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
@@ -21,7 +21,8 @@ class Cluster:
     """What is asked of the brokers before anything starts."""
 
     cluster_id: str
-    topics: Collection[str]
+    topics: Mapping[str, int]
+    """How many partitions each has."""
 
 
 async def wait_for_topics(
@@ -72,4 +73,4 @@ def what_is_missing(needed: Iterable[str], there: Iterable[str], create_command:
 async def cluster_of(admin: Callable[[], Admin]) -> Cluster:
     """What the brokers say, asked over a connection of its own."""
     async with admin() as connected:
-        return Cluster(await connected.cluster_id(), await connected.list_topics())
+        return Cluster(await connected.cluster_id(), await connected.partition_counts())

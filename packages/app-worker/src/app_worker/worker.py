@@ -58,7 +58,7 @@ class WorkerPlan:
     retries: bool = True
     """Whether this process also reads the delay topics."""
     share: Share = field(default_factory=Share)
-    """Says, while the worker works, what part of the topic's partitions it owns."""
+    """Says, from before it joins, what part of the topic's partitions it owns."""
     readiness: Readiness = field(default_factory=Readiness)
     """Of this process: a handler that waits while it is entered tells it what for."""
 
@@ -161,6 +161,8 @@ class _Worker:
             partial(cluster_of, partial(self._kafka.admin, index)),
             self.readiness.not_yet,
         )
+        # Or what is parked would be worked on, until the first assignment, as if nobody else did.
+        plan.share.set(0, cluster.topics.get(plan.topic, 0))
         config = self._kafka.producer_config(index)
         producer = await self._stack.enter_async_context(
             connected(lambda: RenewableProducer(lambda: create_producer(config)))

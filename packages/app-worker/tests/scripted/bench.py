@@ -20,6 +20,7 @@ from app_worker.observability.metrics import WorkerMetrics
 from app_worker.offset_map import Scope
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
+from app_worker.share import Share
 from scripted.consumer import Message, ScriptedConsumer, message
 from scripted.handler import ScriptedHandler, ScriptedProducer
 
@@ -40,6 +41,7 @@ class Bench:
         handler: ScriptedHandler | None = None,
         *,
         limits: Admission | None = None,
+        share: Share | None = None,
         **settings: Any,
     ) -> None:
         self.consumer = ScriptedConsumer()
@@ -62,6 +64,7 @@ class Bench:
             metrics=metrics,
             scope=SCOPE,
             read=unpark if made.source is Source.PARKED else fresh,
+            share=share,
             now=wall_clock,
         )
 

@@ -65,6 +65,8 @@ class ScriptedConsumer:
         self.stop_error: Exception | None = None
         self.happened: list[tuple[str, float]] = []
         """What became of the membership, and when."""
+        self.partitions: dict[str, set[int]] = {}
+        """What the metadata says of topics."""
         self.closed = False
         self._committing = False
         self._silent: set[TopicPartition] = set()
@@ -151,6 +153,9 @@ class ScriptedConsumer:
         assert topics
         self._topics = frozenset(topics)
         self._listener = listener
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self.partitions.get(topic)
 
     def subscription(self) -> frozenset[str]:
         return self._topics

@@ -130,16 +130,18 @@ class Admin:
         """Return the names of all topics, Kafka's internal ones too."""
         return {topic["topic"] for topic in await self._describe()}
 
-    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+    async def partition_counts(self, topics: Iterable[str] | None = None) -> dict[str, int]:
         """Return how many partitions each of the topics has; a missing topic is left out.
+
+        None means all topics, Kafka's internal ones too.
 
         Asking never creates a topic, whatever the brokers' ``auto.create.topics.enable`` is.
         """
-        wanted = set(topics)
+        wanted = None if topics is None else set(topics)
         return {
             topic["topic"]: len(topic["partitions"])
             for topic in await self._describe()
-            if topic["topic"] in wanted
+            if wanted is None or topic["topic"] in wanted
         }
 
     async def create(self, specs: Iterable[TopicSpec]) -> Created:
