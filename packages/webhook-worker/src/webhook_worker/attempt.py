@@ -1,10 +1,10 @@
 """What an attempt can come back with."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MAX_RETRY_AFTER_SECONDS = 7 * 86_400.0
 """Longer waits are read as this: it is beyond any delay that a schedule has."""
@@ -15,15 +15,18 @@ FailureKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """The receiver answered. Outside of 2xx the status is known and the body perhaps cut short."""
 
     status: int
     retry_after: float | None = None
     """Seconds that the receiver asks us to wait, 0 to MAX_RETRY_AFTER_SECONDS."""
-    body_start: bytes = field(default=b"", repr=False)
+    body_start: bytes = b""
     """The first bytes of the answer's body. They can repeat the payload: never log them."""
+
+    def __repr__(self) -> str:
+        """All but the body."""
+        return f"Answered(status={self.status}, retry_after={self.retry_after})"
 
     @property
     def is_success(self) -> bool:

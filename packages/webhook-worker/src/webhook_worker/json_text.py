@@ -5,10 +5,12 @@ import re
 from typing import Any, NamedTuple, NoReturn
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-# A name without escapes and all around it in one step: nearly every member is written so.
-_PLAIN_NAME = r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
-_FIRST_NAME = re.compile(r"\{" + _PLAIN_NAME)
-_NEXT_NAME = re.compile(r"[ \t\n\r]*," + _PLAIN_NAME)
+# A name without escapes and all around it in one step, and its value too if that is such a string:
+# nearly every member is written so.
+_PLAIN = r'"([^"\\\x00-\x1f]*+)"'
+_PLAIN_MEMBER = rf"[ \t\n\r]*{_PLAIN}[ \t\n\r]*:[ \t\n\r]*(?:{_PLAIN})?"
+_FIRST_MEMBER = re.compile(r"\{" + _PLAIN_MEMBER)
+_NEXT_MEMBER = re.compile(r"[ \t\n\r]*," + _PLAIN_MEMBER)
 
 
 class NotJsonError(ValueError):
@@ -81,9 +83,14 @@ def read_object(
     members: list[Member] = []
     at = position
     while True:
-        plain = (_NEXT_NAME if members else _FIRST_NAME).match(text, at)
+        plain = (_NEXT_MEMBER if members else _FIRST_MEMBER).match(text, at)
         if plain:
-            name, start = plain[1], plain.end()
+            name, value = plain.groups()
+            at = plain.end()
+            if value is not None:
+                members.append(Member(name, value, at - len(value) - 2, at))
+                continue
+            start = at
         else:
             at = skip_space(text, at if members else position + 1)
             if text.startswith("}", at):

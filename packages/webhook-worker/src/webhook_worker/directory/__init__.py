@@ -107,7 +107,9 @@ class Snapshot:
 
     def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
         """See Directory."""
-        known = self._broken_by_customer.get(customer_id, ())
+        known = self._broken_by_customer.get(customer_id)
+        if not known:
+            return ()
         ids = [entry.id for entry in known if entry.may_want(event_type)]
         named = tuple(each for each in ids if each is not None)
         return named if len(named) == len(ids) else (*named, None)
