@@ -53,6 +53,7 @@ class Schedule(FaultyGroup):
             {self.freeze: 3, self.thaw: 3},
             {self.compact: 3},
             {self.go_away: 4, self.come_back: 1},
+            {self.go_away: 1, self.come_back: 0.3},
             {self.forget_words: 1, self.blind: 2},
             {self.assign_to_an_old_version: 2},
         ]
@@ -85,8 +86,9 @@ class Schedule(FaultyGroup):
         if self.rng.random() < 0.2:
             steps.insert(-2, self.reset)
         if self._faults and self.rng.random() < 0.3:
-            steps.insert(self.rng.randint(3, len(steps)), self.rng.choice(self._faults))
-            steps += [self.pass_time, self.pass_time]
+            first = self.rng.randint(3, len(steps))
+            steps[first:first] = [self.rng.choice(self._faults), self.pass_time]
+            steps.append(self.pass_time)
         for step in steps:
             step()
             if self.rng.random() > self._haste:
