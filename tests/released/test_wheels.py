@@ -40,6 +40,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_locked(tmp_path_factory.mktemp("lock") / "constraints.txt")
 
 
+@pytest.mark.timeout(600)  # A whole suite of tests, on a machine that may be busy.
 @pytest.mark.parametrize("package", NAMES)
 def test_a_package_passes_its_tests_with_only_what_it_declares(
     package: str, wheels: dict[str, Path], locked: Path, tmp_path: Path
