@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from prometheus_client import CollectorRegistry
 
 from webhook_worker.metrics import WebhookMetrics
@@ -19,6 +23,8 @@ class Brokers:
     def __init__(self) -> None:
         self.stored: list[tuple[str, bytes | None, bytes | None]] = []
         self.away = False
+        self.refused: set[str] = set()
+        self.cancels = False
         self.largest = 100
 
     async def send(
@@ -33,6 +39,12 @@ class Brokers:
         await asyncio.sleep(0.01)
         if self.away:
             raise KafkaConnectionError("away")
+        if self.cancels:
+            raise asyncio.CancelledError
+        if topic in self.refused:
+            # As long as aiokafka asks for a topic that is not there.
+            await asyncio.sleep(40)
+            raise TopicAuthorizationFailedError(topic)
         if len(value or b"") > self.largest:
             raise MessageSizeTooLargeError("too large")
         self.stored.append((topic, key, value))
@@ -112,3 +124,32 @@ async def test_the_end_does_not_wait_for_ever() -> None:
         scene.outbox.add(Letter("t", b"k", b"1"))
         began = clock()
     assert clock() - began == pytest.approx(CLOSE_SECONDS, abs=0.1)
+
+
+async def test_a_topic_that_cannot_be_written_holds_no_other_up_and_takes_no_place_of_theirs() -> (
+    None
+):
+    scene = Scene()
+    scene.brokers.refused.add("log")
+    async with scene.outbox.opened():
+        for _ in range(MOST_WAITING + 7):
+            scene.outbox.add(Letter("log", b"k", b""))
+        await asyncio.sleep(100)
+        scene.outbox.replace(Letter("state", b"k", b"disabled"))
+        scene.outbox.add(Letter("events", b"k", b"endpoint.disabled"))
+        await asyncio.sleep(0.1)
+        assert scene.brokers.stored == [
+            ("state", b"k", b"disabled"),
+            ("events", b"k", b"endpoint.disabled"),
+        ]
+    assert scene.value("webhook_outbox_dropped_total", topic="log") == 7
+
+
+async def test_what_a_closing_client_has_cancelled_is_tried_again() -> None:
+    scene = Scene()
+    scene.brokers.cancels = True
+    async with scene.outbox.opened():
+        scene.outbox.add(Letter("t", b"k", b"1"))
+        await asyncio.sleep(1)
+        scene.brokers.cancels = False
+    assert scene.brokers.stored == [("t", b"k", b"1")]

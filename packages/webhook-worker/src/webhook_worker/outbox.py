@@ -1,4 +1,7 @@
-"""Writes to Kafka what no outcome depends on, behind the work: bounded, tried again, counted."""
+"""Writes to Kafka what no outcome depends on, behind the work: bounded, tried again, counted.
+
+Each topic by itself: one that is missing, or may not be written, costs no other anything.
+"""
 
 import asyncio
 import logging
@@ -15,7 +18,7 @@ from app_worker.backoff import Backoff
 from webhook_worker.metrics import WebhookMetrics
 
 MOST_WAITING = 10_000
-"""Records; what comes while there are more is dropped, and counted."""
+"""Records of one topic; what comes while there are more is dropped, and counted."""
 MOST_AT_ONCE = 500
 CLOSE_SECONDS = 2.0
 """The most that the end waits for what is not written yet."""
@@ -59,63 +62,94 @@ class Outbox:
         self._send = send
         self._metrics = metrics
         self._jitter = jitter
-        self._waiting: dict[object, Letter] = {}
         self._numbers = count()
-        self._something = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._in_work = 0
-        metrics.outbox_waiting.set_function(lambda: len(self._waiting) + self._in_work)
+        self._topics: dict[str, _OneTopic] = {}
+        self._writing: list[asyncio.Task[None]] = []
+        metrics.outbox_waiting.set_function(self._unwritten)
 
     def add(self, letter: Letter) -> None:
-        """Write it soon, in any order; or drop it if too many wait."""
-        if len(self._waiting) >= MOST_WAITING:
+        """Write it soon, in any order; or drop it if too many of its topic wait."""
+        topic = self._of(letter.topic)
+        if len(topic.waiting) >= MOST_WAITING:
             self._metrics.outbox_dropped.labels(letter.topic).inc()
             return
-        self._put(next(self._numbers), letter)
+        topic.put(next(self._numbers), letter)
 
     def replace(self, letter: Letter) -> None:
         """Write it in place of what still waits with the same topic and key, and after what was."""
-        self._put((letter.topic, letter.key), letter)
-
-    def _put(self, slot: object, letter: Letter) -> None:
-        self._waiting[slot] = letter
-        self._something.set()
-        self._empty.clear()
+        self._of(letter.topic).put(letter.key, letter)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Write what comes; at the end wait for the rest, but not for long."""
-        writing = asyncio.create_task(self._write())
         try:
             yield
         finally:
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._empty.wait()
+                    for topic in list(self._topics.values()):
+                        await topic.empty.wait()
             except TimeoutError:
-                _log.error(
-                    "records were not written",
-                    extra={"records": len(self._waiting) + self._in_work},
-                )
-            writing.cancel()
-            await asyncio.wait([writing])
+                _log.error("records were not written", extra={"records": self._unwritten()})
+            finally:
+                for writing in self._writing:
+                    writing.cancel()
+            await asyncio.gather(*self._writing, return_exceptions=True)
 
-    async def _write(self) -> None:
+    def _of(self, name: str) -> "_OneTopic":
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = _OneTopic(name, self._send, self._metrics, self._jitter)
+            self._writing.append(asyncio.create_task(topic.write()))
+        return topic
+
+    def _unwritten(self) -> int:
+        return sum(topic.unwritten for topic in self._topics.values())
+
+
+class _OneTopic:
+    """What is on its way to one topic."""
+
+    def __init__(
+        self, name: str, send: Send, metrics: WebhookMetrics, jitter: Callable[[], float]
+    ) -> None:
+        self._name = name
+        self._send = send
+        self._metrics = metrics
+        self._jitter = jitter
+        self.waiting: dict[object, Letter] = {}
+        self.empty = asyncio.Event()
+        """Set while all that came has been written."""
+        self._something = asyncio.Event()
+        self._in_work = 0
+
+    @property
+    def unwritten(self) -> int:
+        """Records that the brokers have not acknowledged yet."""
+        return len(self.waiting) + self._in_work
+
+    def put(self, slot: object, letter: Letter) -> None:
+        """Write it in place of what waits in the same slot."""
+        self.waiting[slot] = letter
+        self._something.set()
+        self.empty.clear()
+
+    async def write(self) -> None:
+        """Write what comes until cancelled."""
         failures = 0
         while True:
             await self._something.wait()
-            batch = dict(islice(self._waiting.items(), MOST_AT_ONCE))
+            batch = dict(islice(self.waiting.items(), MOST_AT_ONCE))
             for slot in batch:
-                del self._waiting[slot]
+                del self.waiting[slot]
             self._in_work = len(batch)
             failed = await self._sent(batch)
             # What came meanwhile for the same key is newer.
-            self._waiting = failed | self._waiting
+            self.waiting = failed | self.waiting
             self._in_work = 0
-            if not self._waiting:
+            if not self.waiting:
                 self._something.clear()
-                self._empty.set()
+                self.empty.set()
             failures = failures + 1 if failed else 0
             if failed:
                 await asyncio.sleep(BACKOFF.seconds(failures, self._jitter()))
@@ -134,14 +168,14 @@ class Outbox:
         for (slot, letter), answer in zip(batch.items(), answers, strict=True):
             if isinstance(answer, MessageSizeTooLargeError | RecordListTooLargeError):
                 self._metrics.outbox_dropped.labels(letter.topic).inc()
-            elif isinstance(answer, Exception):
+            elif answer is not None:
+                # Also a cancellation: it is not ours, it is that of a client that ends.
                 failed[slot] = letter
                 error = type(answer).__name__
-            elif answer is not None:
-                raise answer
         if failed:
             self._metrics.outbox_failures.inc()
             _log.error(
-                "records are not written yet", extra={"records": len(failed), "error": error}
+                "records are not written yet",
+                extra={"topic": self._name, "records": len(failed), "error": error},
             )
         return failed
