@@ -1,13 +1,17 @@
 """What an attempt leads to, and how long the next one has to wait."""
 
+from heapq import heappop, heappush
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app_worker.delays import DelaySchedule
+from app_worker.delays import DelaySchedule, spread
 from app_worker.handler import DeadLetter, Done, Park
 from app_worker.record import Origin, Record
 from webhook_worker.attempt import Answered, Failed, FailureKind
+from webhook_worker.isolation.pace import Pace
 from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
 from webhook_worker.retry import MOST_POSTPONED, next_delay
 
@@ -146,7 +150,7 @@ def parked(attempts: int = 0, postponed: int = 0) -> Record:
 def test_what_is_postponed_waits_longer_from_time_to_time_and_no_attempt_is_charged(
     attempts: int, postponed: int, delay: str
 ) -> None:
-    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "endpoint_busy", 0.0)
+    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "endpoint_busy", 0.0, 0.0)
     assert outcome == Park(
         "e", attempts, delay, "endpoint_busy", "no attempt was made", postponed + 1
     )
@@ -155,21 +159,63 @@ def test_what_is_postponed_waits_longer_from_time_to_time_and_no_attempt_is_char
 @pytest.mark.parametrize(
     ("seconds", "delay"), [(0.0, "5s"), (5.1, "5m"), (301.0, "30m"), (1e9, "10h")]
 )
-def test_it_waits_as_long_as_it_makes_no_sense_to_ask_again(seconds: float, delay: str) -> None:
+@pytest.mark.parametrize("chance", [0.0, 0.99])
+def test_it_waits_as_long_as_it_makes_no_sense_to_ask_again(
+    seconds: float, delay: str, chance: float
+) -> None:
     schedule = DelaySchedule("webhook", ("5s", "5m", "30m", "2h", "10h"))
-    outcome = postpone("e", parked(), schedule, "rate_limited", seconds)
+    outcome = postpone("e", parked(), schedule, "rate_limited", seconds, chance)
     assert isinstance(outcome, Park)
     assert outcome.delay == delay
 
 
+@pytest.mark.parametrize(
+    ("postponed", "seconds", "chance", "delay"),
+    [
+        (1, 0.0, 0.0, "5s"),
+        (1, 0.0, 0.99, "5m"),
+        (3, 0.0, 0.5, "30m"),
+        (3, 5.1, 0.0, "5m"),
+        (3, 301.0, 0.49, "30m"),
+        (9, 0.0, 0.0, "5s"),
+        (10, 0.0, 0.0, "2h"),
+    ],
+)
+def test_what_waits_for_a_rate_limit_is_scattered_over_the_delays(
+    postponed: int, seconds: float, chance: float, delay: str
+) -> None:
+    schedule = DelaySchedule("webhook", ("5s", "5m", "30m", "2h", "10h"))
+    outcome = postpone("e", parked(0, postponed), schedule, "rate_limited", seconds, chance)
+    assert isinstance(outcome, Park)
+    assert outcome.delay == delay
+
+
+def test_a_backlog_behind_a_rate_limit_is_worked_off_without_long_gaps() -> None:
+    """3,000 that come within 3 s, and the endpoint takes one a second: 50 minutes at the least."""
+    schedule = DelaySchedule("webhook", ("5s", "5m", "30m", "2h", "5h", "10h"))
+    random, pace, ended = Random(1), Pace(), 0.0
+    due = [(number / 1000, number, parked()) for number in range(3_000)]
+    while due:
+        now, number, record = heappop(due)
+        if not (wait := pace.wait(1.0, now)):
+            pace.take(1.0, now)
+            ended = now
+            continue
+        outcome = postpone("e", record, schedule, "rate_limited", wait, random.random())
+        assert isinstance(outcome, Park)
+        later = now + spread(schedule.seconds(outcome.delay), random.random())
+        heappush(due, (later, number, parked(0, outcome.postponed)))
+    assert ended <= 9 * 3600
+
+
 def test_what_was_postponed_too_often_is_given_up() -> None:
-    outcome = postpone("e", parked(2, MOST_POSTPONED), SCHEDULE, "circuit_open", 0.0)
+    outcome = postpone("e", parked(2, MOST_POSTPONED), SCHEDULE, "circuit_open", 0.0, 0.0)
     said = "postponed 50 times in a row, the last time as circuit_open"
     assert outcome == DeadLetter("e", 2, "exhausted", said)
 
 
 def test_a_schedule_of_long_delays_alone_is_kept_to() -> None:
-    outcome = postpone("e", parked(), DelaySchedule("w", ("10h", "3h")), "endpoint_busy", 0.0)
+    outcome = postpone("e", parked(), DelaySchedule("w", ("10h", "3h")), "endpoint_busy", 0.0, 0.0)
     assert isinstance(outcome, Park)
     assert outcome.delay == "3h"
 
@@ -195,7 +241,7 @@ def test_faults_of_ours_are_given_up_with_the_last_one_told() -> None:
 
 @given(st.integers(0, 10), st.integers(0, 200), st.floats(0, 1e6))
 def test_postponing_ends(attempts: int, postponed: int, seconds: float) -> None:
-    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "circuit_open", seconds)
+    outcome = postpone("e", parked(attempts, postponed), SCHEDULE, "circuit_open", seconds, 0.0)
     if postponed >= MOST_POSTPONED:
         assert isinstance(outcome, DeadLetter)
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
@@ -55,8 +56,9 @@ class WebhookHandler:
         max_event_bytes: int,
         unknown_customer: UnknownCustomer = "drop",
         now: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """``now`` gives unix seconds."""
+        """``now`` gives unix seconds, ``chance`` a number from 0 to 1 (excluded)."""
         self._directory = directory
         self._sender = sender
         self._isolation = isolation
@@ -67,6 +69,7 @@ class WebhookHandler:
         self._max_event_bytes = max_event_bytes
         self._unknown_customer = unknown_customer
         self._now = now
+        self._chance = chance
 
     async def handle(self, record: Record) -> Sequence[Outcome]:
         """The outcomes of all deliveries that the record is about."""
@@ -138,7 +141,9 @@ class WebhookHandler:
             "postponed",
             extra={"event": event.id, "endpoint": endpoint.id, "reason": refusal.reason},
         )
-        outcome = postpone(endpoint.id, record, self._schedule, refusal.reason, refusal.seconds)
+        outcome = postpone(
+            endpoint.id, record, self._schedule, refusal.reason, refusal.seconds, self._chance()
+        )
         self._journal.given_up(event, outcome, refusal.reason)
         return outcome
 

@@ -72,13 +72,16 @@ def postpone(
     schedule: DelaySchedule,
     reason: PostponedReason,
     seconds: float,
+    chance: float,
 ) -> Park | DeadLetter:
     """Park the delivery without an attempt, and charge none; it should wait ``seconds`` at least.
 
-    What was postponed too often is given up as ``exhausted``.
+    ``chance``, from 0 to 1 (excluded), spreads what waits for a rate limit over time. What was
+    postponed too often is given up as ``exhausted``.
     """
     postponed = record.postponed + 1
-    delay = postponed_delay(schedule, record.attempts, postponed, seconds)
+    spread_by = chance if reason == "rate_limited" else None
+    delay = postponed_delay(schedule, record.attempts, postponed, seconds, spread_by)
     if delay is None:
         return _postponed_too_often(endpoint_id, record.attempts, record.postponed, reason)
     return Park(endpoint_id, record.attempts, delay, reason, "no attempt was made", postponed)
