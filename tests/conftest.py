@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable, Cluster
 from deploy.local.guard import Guard
@@ -24,8 +24,9 @@ def pytest_configure() -> None:
     # pytest-asyncio asks for the current loop before it sets its own; on Python 3.11 that makes a
     # loop which nobody closes, unless it was said before that there is none.
     asyncio.set_event_loop(None)
-    # How long an example takes says how busy the machine is.
-    settings.register_profile("fleet", deadline=None)
+    # How long an example takes, to make or to run, says how busy the machine is.
+    late = [HealthCheck.too_slow]
+    settings.register_profile("fleet", deadline=None, suppress_health_check=late)
     settings.load_profile("fleet")
 
 

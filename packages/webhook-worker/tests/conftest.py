@@ -2,13 +2,14 @@
 
 import asyncio
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 
 def pytest_configure() -> None:
     # The looptime plugin asks for the current loop before plain tests too; on Python 3.11 that
     # makes a loop which nobody closes, unless it was said before that there is none.
     asyncio.set_event_loop(None)
-    # How long an example takes says how busy the machine is.
-    settings.register_profile("fleet", deadline=None)
+    # How long an example takes, to make or to run, says how busy the machine is.
+    late = [HealthCheck.too_slow]
+    settings.register_profile("fleet", deadline=None, suppress_health_check=late)
     settings.load_profile("fleet")
