@@ -412,6 +412,20 @@ def test_a_static_member_that_ends_in_a_drain_for_another_owes_it_when_it_return
     assert Reason.RELEASED.value in {rebalance.reason for rebalance in again.rebalances}
 
 
+def test_a_leader_that_followed_knows_what_was_added_meanwhile(group: Simulation) -> None:
+    leader = group.start()
+    group.run(5)
+    heir = group.start()
+    group.settle()
+    assert (leader.member.leads, heir.member.leads) == (True, False)
+    group.change_topics({"t": 6})
+    group.settle()
+    leader.stop(relinquish=True)
+    group.settle()
+    assert heir.member.leads
+    assert len(heir.open) == 6
+
+
 def test_a_member_with_nothing_in_common_with_the_others_fails(group: Simulation) -> None:
     group.start(assignors=["roundrobin"])
     group.settle()

@@ -7,6 +7,7 @@ has committed on, as long as the partition is open; the application commits what
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -14,6 +15,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 from aiokafka.structs import OffsetAndMetadata
 
+from group_model.metadata_model import ModelMetadata
 from group_model.network_model import ModelTransport, Timeouts
 from group_model.truth import Holder, Partitions, Truth
 from kafka_utils.assignors import registry
@@ -24,6 +26,7 @@ from kafka_utils.coordinator.membership import Phase, Reason
 from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven
 from kafka_utils.coordinator.positions import Positions
 from kafka_utils.coordinator.reconciler import CANCEL_SECONDS, Reconciler
+from kafka_utils.coordinator.watched_topics import WatchedTopics
 from kafka_utils.events import (
     Commit,
     ConsumerEvents,
@@ -151,7 +154,7 @@ class _Listener(ConsumerRebalanceListener):
         member = self.member
         if not kept <= member.revoking:
             member.wrong(f"order: {kept - member.revoking} are kept and not being revoked")
-        if not member.keeps or member.leaving:
+        if not member.keeps:
             return set()
         member.log.append(("kept", frozenset(kept)))
         member.kept |= kept
@@ -265,27 +268,6 @@ class _Transport(ModelTransport):
         self.last_sign = self.member.process.time()
 
 
-class _Cluster:
-    """What a leader knows of topics, and when it learns of more. It is a ``member.Cluster``."""
-
-    def __init__(self, member: "ModelMember") -> None:
-        self.member = member
-        self.counts: dict[str, int] = {}
-
-    async def partition_counts(self, topics: frozenset[str]) -> Mapping[str, int]:
-        await asyncio.sleep(self.member.truth.network.latency())
-        known = self.member.truth.topics
-        self.counts = {topic: known.get(topic, 0) for topic in topics}
-        return {topic: number for topic, number in self.counts.items() if number}
-
-    def look(self) -> None:
-        known = self.member.truth.topics
-        if any(known.get(topic, 0) != number for topic, number in self.counts.items()):
-            self.counts = {topic: known.get(topic, 0) for topic in self.counts}
-            if self.member.member.leads:
-                self.member.member.want(Reason.METADATA)
-
-
 @dataclass(slots=True)
 class Habits:
     """How the application around a member behaves."""
@@ -357,7 +339,12 @@ class ModelMember(Holder):
             events,
             self._released,
         )
-        self.cluster = _Cluster(self)
+        self.metadata = ModelMetadata(self.truth, self.process, self.topics or ())
+        by_name: Any = SimpleNamespace(by_pattern=False)
+        self.watched = WatchedTopics(
+            cast(Any, self.metadata), by_name, self._topics_changed, lambda: self.member.leads
+        )
+        self.metadata.heard = cast(Any, self.watched.look)
         self.member = GroupMember(
             MemberSettings(
                 group_id="g",
@@ -374,7 +361,7 @@ class ModelMember(Holder):
             self.transport,
             self.reconciler,
             assignors,
-            self.cluster,
+            self.watched,
             lambda: self.topics,
             lambda: 0.0,
             events,
@@ -382,6 +369,10 @@ class ModelMember(Holder):
 
     def _released(self) -> None:
         self.member.released()
+
+    def _topics_changed(self) -> None:
+        if self.member.leads:
+            self.member.want(Reason.METADATA)
 
     # As others see it.
 
@@ -460,6 +451,7 @@ class ModelMember(Holder):
         self.leaving = True
         await (self.member.relinquish() if relinquish else self.member.leave())
         self.positions.close()
+        self.watched.close()
         await self.reconciler.close()
         for task in self._working:
             task.cancel()

@@ -68,10 +68,12 @@ class Simulation:
         return ForeignMember(self.truth, f"f{self._names}", form)
 
     def change_topics(self, topics: Mapping[str, int]) -> None:
-        """Let there be other topics; everybody hears of it a little later, at his own time."""
+        """Let there be other topics. Who leads hears of it a little later; nobody else does."""
         self.truth.topics = dict(topics)
         for member in self.members:
-            member.process.call_later(self.network.random.uniform(0.05, 1.0), member.cluster.look)
+            if member.member.leads:
+                soon = self.network.random.uniform(0.05, 1.0)
+                member.process.call_later(soon, member.metadata.force_metadata_update)
 
     def move_coordinator(
         self, node: int, without: float = 0.5, lagging: float = 0.0, loading: float = 0.3
