@@ -177,7 +177,8 @@ class Way:
             *("topics", "create", "--partitions", str(PARTITIONS)),
             *("--retry-partitions", str(RETRY_PARTITIONS)),
         )
-        assert len(created) == 5
+        # The source, two delays, the dead letters and which were replayed, the state of endpoints.
+        assert len(created) == 6
 
     async def send(self, count: int, *more: str) -> set[str]:
         """Produce events by the command, all to one partition; their ids."""
