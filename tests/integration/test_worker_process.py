@@ -10,7 +10,8 @@ from typing import Protocol
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app_worker import DelaySchedule
+from app_worker import DelaySchedule, WorkerSettings
+from app_worker.controller import LEAVE_SECONDS
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
 from tests.harness.worker_process import PATIENCE_SECONDS, program_of, running
@@ -240,7 +241,8 @@ async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(
         worker.wait_until(lambda: "Failed fetch" in worker.messages())
         code, seconds = worker.stop()
         assert code == 0, worker.messages()
-        assert seconds < 25
+        # A drain, and the time for leaving.
+        assert seconds < WorkerSettings().drain_timeout_seconds + LEAVE_SECONDS
         assert worker.log[-1]["msg"] == "stopped"
 
 
