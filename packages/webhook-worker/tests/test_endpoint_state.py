@@ -21,7 +21,8 @@ from webhook_worker.endpoint_state.state import (
     read,
     written,
 )
-from webhook_worker.endpoint_state.table import StateTable
+from webhook_worker.endpoint_state.table import StateTable, word_for
+from webhook_worker.settings import load_all
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -143,3 +144,26 @@ def test_a_success_refutes_failing_but_neither_410_nor_an_operator() -> None:
     assert is_refuted(Disabled(1, "failing"))
     assert not is_refuted(Disabled(1, "gone"))
     assert not is_refuted(Disabled(1, "operator"))
+
+
+@pytest.mark.parametrize("failing_after_days", [1, 2, 4, 30])
+def test_however_long_an_endpoint_may_fail_it_is_announced_and_disabled_in_the_end(
+    failing_after_days: int,
+) -> None:
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "WEBHOOK_RETRY_SCHEDULE": "5m, 1h",
+        "WEBHOOK_FAILING_AFTER_SECONDS": str(failing_after_days * 86_400),
+        "WEBHOOK_DISABLE_AFTER_SECONDS": str((failing_after_days + 1) * 86_400),
+    }
+    patience = load_all(environ, need_endpoints=False).webhook.patience
+    state: EndpointState | None = None
+    words = ["unknown"]
+    for minutes in range(0, (failing_after_days + 3) * 24 * 60, 10):
+        now = minutes * 60_000
+        changed = after_failure(state, Streak(0, now), patience, "timeout")
+        state = changed or state
+        word = "unknown" if state is None else word_for(state)
+        if word != words[-1]:
+            words.append(word)
+    assert words == ["unknown", "suspected", "failing", "disabled"]

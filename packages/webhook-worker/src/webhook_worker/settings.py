@@ -244,7 +244,7 @@ class WebhookSettings(Settings):
         """How long an endpoint may fail.
 
         Twice the longest delay without a failure ends a row of them, so that the attempts of one
-        delivery are one row.
+        delivery are one row; and twice the time until it is failing, so that it comes to that.
         """
         schedule = self.schedule
         longest = max(schedule.seconds(delay) for delay in schedule.delays)
@@ -252,7 +252,9 @@ class WebhookSettings(Settings):
         return Patience(
             failing_after_ms=round(self.failing_after_seconds * 1000),
             disable_after_ms=round(disable_after * 1000) if disable_after else None,
-            forget_after_ms=round(max(LEAST_FORGOTTEN_SECONDS, 2 * longest) * 1000),
+            forget_after_ms=round(
+                max(LEAST_FORGOTTEN_SECONDS, 2 * longest, 2 * self.failing_after_seconds) * 1000
+            ),
         )
 
     @property
