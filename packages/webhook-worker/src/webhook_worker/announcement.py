@@ -16,6 +16,9 @@ RECOVERED = "endpoint.recovered"
 EXHAUSTED = "message.exhausted"
 TYPES = frozenset({DISABLED, ENABLED, FAILING, RECOVERED, EXHAUSTED})
 
+FOUND_OUT_MS = 60_000
+"""What workers find out of an endpoint in the same minute is the same event."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
@@ -45,7 +48,9 @@ class Announcement:
 def endpoint_disabled(endpoint: Endpoint, reason: str, detail: str, at_ms: int) -> Announcement:
     """Nothing is sent to it any more. ``reason`` is one of DisabledReason."""
     data = {"reason": reason, "detail": detail}
-    return _of_endpoint(DISABLED, endpoint, at_ms, at_ms, data)
+    # Many processes may find it out before they hear of each other, each at a time of its own.
+    since_ms = at_ms if reason == "operator" else at_ms // FOUND_OUT_MS * FOUND_OUT_MS
+    return _of_endpoint(DISABLED, endpoint, since_ms, at_ms, data)
 
 
 def endpoint_enabled(endpoint: Endpoint, at_ms: int) -> Announcement:
