@@ -171,6 +171,14 @@ async def test_an_endpoint_that_answers_410_is_off_until_an_operator_wants_it_ag
             await until(receiver, a=2, b=3)
             assert await fleet.command("endpoints", "list", "--state", "disabled") == []
 
+            elsewhere = f"{fleet.topic}.nowhere"
+            fleet.environ["WEBHOOK_OPERATIONAL_EVENTS_TOPIC"] = elsewhere
+            (missing,) = await fleet.command("endpoints", "disable", "a", expect=1)
+            assert f"missing topic {elsewhere}; create with: " in missing
+            fleet.environ["WEBHOOK_OPERATIONAL_EVENTS_TOPIC"] = f"{fleet.topic}.operations"
+            assert await fleet.command("endpoints", "list", "--state", "disabled") == []
+            (wrong,) = await fleet.command("endpoints", "test", "a", "--type", "", expect=2)
+            assert "type must be a string of 1 to 256 characters" in wrong
             await fleet.command("endpoints", "disable", "a", "--why", "they asked for it")
             assert await fleet.command("endpoints", "delete", "b") == ["b: deleted"]
             (only,) = await fleet.command("endpoints", "list", "--json")

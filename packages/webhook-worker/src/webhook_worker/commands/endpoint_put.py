@@ -102,7 +102,7 @@ async def _delete(settings: AllSettings, topic: str, ids: Sequence[str]) -> int:
     known = [each for each in ids if there.get(each) is not None or there.is_broken(each)]
     state_topic = settings.webhook.topic_names.endpoint_state
     letters = [
-        Letter(where, each.encode(), None) for each in known for where in (topic, state_topic)
+        Letter(where, each.encode(), None) for where in (state_topic, topic) for each in known
     ]
     await write(settings, letters)
     for each in ids:

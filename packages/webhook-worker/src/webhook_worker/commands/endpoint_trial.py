@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from datetime import UTC, datetime
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.commands.configured_sender import sender_of
 from webhook_worker.commands.endpoints_once import find
-from webhook_worker.commands.exit_codes import FAILED, OK
+from webhook_worker.commands.exit_codes import FAILED, MISUSED, OK
 from webhook_worker.commands.loading import Source, load_for_run
+from webhook_worker.errors import BadEventError
 from webhook_worker.event import body, parse_event
 from webhook_worker.outcome import printable
 from webhook_worker.request import build
@@ -35,7 +37,12 @@ async def _test(settings: AllSettings, source: Source, arguments: argparse.Names
     webhook = settings.webhook
     sample = Sample(customer_id=endpoint.customer_id, type=arguments.type, data="{}")
     event_id = f"test_{uuid.uuid4().hex}"
-    event = parse_event(sample_value(sample, event_id, datetime.now(UTC)), webhook.max_event_bytes)
+    value = sample_value(sample, event_id, datetime.now(UTC))
+    try:
+        event = parse_event(value, webhook.max_event_bytes)
+    except BadEventError as error:
+        print(f"webhook-worker endpoints test: no such event can be: {error}", file=sys.stderr)
+        return MISUSED
     limits = ConnectionLimits(most=1, most_idle=0)
     async with sender_of(webhook, limits) as sender:
         began = time.monotonic()

@@ -1,7 +1,8 @@
 """Endpoints and what is known of them: read once from where the settings say, and written."""
 
+import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,11 @@ from webhook_worker.errors import DirectoryError
 from webhook_worker.outbox import Letter
 from webhook_worker.plan import CREATE_COMMAND
 from webhook_worker.settings import AllSettings, PluggedSource
+
+MOST_AT_ONCE = 500
+"""Records on their way to the brokers."""
+PATIENCE = (0, 0.2, 0.5, 1.0)
+"""Seconds before each look for a topic; after the last it is missing."""
 
 
 @runtime_checkable
@@ -73,10 +79,7 @@ async def find(settings: AllSettings, source: Source, endpoint_id: str) -> Endpo
 
 async def read_into(table: Table, settings: AllSettings, topic: str) -> None:
     """Take in all that the topic holds. Raises DirectoryError if it is missing, and KafkaError."""
-    async with settings.kafka.admin() as admin:
-        missing = what_is_missing([topic], await admin.list_topics(), CREATE_COMMAND)
-    if missing:
-        raise DirectoryError(topic, missing)
+    await _demand(settings, topic)
     reading: ConsumerConfig = settings.kafka.consumer_config(revoke_timeout_ms=1)
     async for record in everything_in(reading, topic):
         key = (record.key or b"").decode("utf-8", "replace")
@@ -86,12 +89,34 @@ async def read_into(table: Table, settings: AllSettings, topic: str) -> None:
             table.put(key, record.value)
 
 
-async def write(settings: AllSettings, letters: Iterable[Letter]) -> None:
-    """Return when the brokers have acknowledged all of them. Raises KafkaError."""
+async def write(settings: AllSettings, letters: Sequence[Letter]) -> None:
+    """Return when the brokers have acknowledged all of them, one topic's before the next one's.
+
+    Raises DirectoryError, before any is written, if a topic is missing; and KafkaError.
+    """
+    topics = dict.fromkeys(letter.topic for letter in letters)
+    await _demand(settings, *topics)
     producer = create_producer(settings.kafka.producer_config())
     try:
         await producer.start()
-        for letter in letters:
-            await producer.send_and_wait(letter.topic, letter.value, letter.key)
+        for topic in topics:
+            meant = [letter for letter in letters if letter.topic == topic]
+            for first in range(0, len(meant), MOST_AT_ONCE):
+                some = meant[first : first + MOST_AT_ONCE]
+                await asyncio.gather(
+                    *(producer.send_and_wait(topic, each.value, each.key) for each in some)
+                )
     finally:
         await stop_client(producer)
+
+
+async def _demand(settings: AllSettings, *topics: str) -> None:
+    """A broker hears of a new topic a little later than the one that has created it."""
+    missing = ""
+    async with settings.kafka.admin() as admin:
+        for seconds in PATIENCE:
+            await asyncio.sleep(seconds)
+            missing = what_is_missing(topics, await admin.list_topics(), CREATE_COMMAND)
+            if not missing:
+                return
+    raise DirectoryError(", ".join(topics), missing)
