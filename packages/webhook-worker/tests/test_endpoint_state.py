@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhook_worker.announcement import endpoint_failing, endpoint_recovered
+from webhook_worker.endpoint import Endpoint
 from webhook_worker.endpoint_state.judgement import (
     Patience,
     Streak,
@@ -23,12 +25,13 @@ from webhook_worker.endpoint_state.state import (
 )
 from webhook_worker.endpoint_state.table import StateTable, word_for
 from webhook_worker.settings import load_all
+from webhook_worker.url import parse_url
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
 PATIENCE = Patience(HOUR, 5 * DAY, 2 * DAY)
 
-moments = st.integers(0, 2**52)
+moments = st.integers(0, 200_000_000_000_000)
 states = st.one_of(
     st.builds(Failing, moments, moments, st.booleans()),
     st.builds(
@@ -60,11 +63,21 @@ def test_whatever_is_in_the_topic_is_a_state_or_is_said_to_be_none(value: bytes)
         (b'{"state":"disabled","since_ms":1,"reason":"mood"}', "its reason is none of gone"),
         (b'{"state":"failing","since_ms":true,"last_ms":1}', "its since_ms is no time"),
         (b'{"state":"failing","since_ms":1,"last_ms":-1}', "its last_ms is no time"),
+        (b'{"state":"failing","since_ms":1800000000000000,"last_ms":1}', "its since_ms is no time"),
     ],
 )
 def test_what_is_no_state_is_told_in_a_sentence(value: bytes, why: str) -> None:
     with pytest.raises(NotStateError, match=why):
         read(value)
+
+
+@given(st.integers(0, 2**53))
+def test_whatever_time_a_state_can_have_can_be_announced(since_ms: int) -> None:
+    where = Endpoint(id="e", customer_id="acme", url=parse_url("https://a.test/"), secrets=())
+    with suppress(NotStateError):
+        state = read(b'{"state":"failing","since_ms":%d,"last_ms":1}' % since_ms)
+        assert endpoint_recovered(where, state.since_ms, 1).value()
+        assert endpoint_failing(where, state.since_ms, state.since_ms + 366 * DAY, 1).value()
 
 
 def test_a_state_that_cannot_be_read_says_nothing_and_what_stood_before_is_over() -> None:

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 DisabledReason = Literal["gone", "failing", "operator"]
 LONGEST_DETAIL = 200
-_LATEST_MS = 2**53
+_LATEST_MS = 200_000_000_000_000
+"""In the year 8307: what comes after it can still be written as a date, microseconds cannot."""
 
 
 @dataclass(frozen=True, slots=True)
