@@ -146,6 +146,18 @@ async def test_a_new_leader_plans_with_the_counts_of_the_moment() -> None:
     assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 5}
 
 
+async def test_what_a_plan_has_learned_is_no_reason_for_another() -> None:
+    client = Client(t=3)
+    watch = Watch(client, by_name())
+    client.listener = watch.topics.look
+    await watch.topics.partition_counts(frozenset({"t"}))
+    client.brokers = {"t": 4}
+
+    assert await watch.topics.partition_counts(frozenset({"t"})) == {"t": 4}
+    assert watch.changes == 0
+    assert await watch.look(t=5) == 1
+
+
 async def test_a_silent_broker_keeps_no_plan_waiting_and_what_it_says_later_is_seen() -> None:
     client = Client(t=4)
     watch = Watch(client, by_name())

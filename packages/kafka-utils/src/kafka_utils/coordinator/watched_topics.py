@@ -48,6 +48,7 @@ class WatchedTopics:
         A topic that does not exist is left out, and seen soon after it is created.
         """
         expected = {topic: max(self._planned.get(topic, 1), self._count(topic)) for topic in topics}
+        self._counts = {}  # What is heard from here on is in this plan already.
         await self._hear_of(topics)
         await self._ask_for(expected)
         self._planned = self._counts = {topic: self._count(topic) for topic in topics}
