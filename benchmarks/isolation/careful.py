@@ -15,10 +15,10 @@ from benchmarks.delivery.sink import address
 from benchmarks.isolation.shape import IN_FLIGHT, LATER, TIMEOUT_SECONDS, TOPIC
 
 
-async def work(servers: str, port: int) -> None:
-    """Deliver until it is killed."""
+async def work(servers: str, port: int, topic: str = TOPIC, host: str | None = None) -> None:
+    """Deliver until it is killed; each customer has a host of its own unless one is named."""
     consumer = AIOKafkaConsumer(
-        TOPIC,
+        topic,
         bootstrap_servers=servers,
         group_id="careful",
         enable_auto_commit=False,
@@ -39,7 +39,7 @@ async def work(servers: str, port: int) -> None:
             event = json.loads(value)
             number = int(event["customer_id"])
             try:
-                url = f"http://{address(number)}:{port}/{number}"
+                url = f"http://{host or address(number)}:{port}/{number}"
                 body = json.dumps(event["data"]).encode()
                 async with session.post(url, data=body) as answer:
                     await answer.read()
@@ -70,4 +70,4 @@ async def work(servers: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(os.environ["KAFKA_BOOTSTRAP_SERVERS"], int(sys.argv[1])))
+    asyncio.run(work(os.environ["KAFKA_BOOTSTRAP_SERVERS"], int(sys.argv[1]), *sys.argv[2:]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NOTE = struct.Struct("<?IQ")
+NOTE_BYTES = _NOTE.size
 
 
 @dataclass(frozen=True, slots=True)
