@@ -86,6 +86,8 @@ def fleet(kind: str, count: int, servers: str, directory: Path, port: int) -> It
         "WORKER_METRICS_PORT": "0",
         "WORKER_LOG_LEVEL": "warning",
     }
+    # An image has its modules compiled; without this each process compiles ours anew.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     careful = [sys.executable, "-m", "benchmarks.isolation.careful", str(port), TOPIC, "127.0.0.1"]
     words = careful if kind == "careful" else ["webhook-worker", "run"]
     with (directory / "fleet.log").open("wb") as log:
