@@ -48,7 +48,7 @@ def after_failure(
     now_ms = streak.last_ms
     if isinstance(state, Disabled):
         return None
-    if state is None or now_ms - state.last_ms >= patience.forget_after_ms:
+    if state is None or is_over(state, now_ms, patience):
         suspect = now_ms - streak.since_ms >= patience.failing_after_ms / 2
         return Failing(streak.since_ms, now_ms, announced=False) if suspect else None
     disable_after_ms = patience.disable_after_ms
@@ -61,6 +61,11 @@ def after_failure(
     if now_ms - state.last_ms >= _written_anew_after_ms(state, patience):
         return Failing(state.since_ms, now_ms, announced=True)
     return None
+
+
+def is_over(state: Failing, now_ms: int, patience: Patience) -> bool:
+    """Whether a pause has ended the row of failures that the state tells of."""
+    return now_ms - state.last_ms >= patience.forget_after_ms
 
 
 def _written_anew_after_ms(state: Failing, patience: Patience) -> float:

@@ -15,6 +15,7 @@ from webhook_worker.endpoint_state.judgement import (
     Patience,
     Streak,
     after_failure,
+    is_over,
     is_refuted,
     prolonged,
 )
@@ -22,7 +23,11 @@ from webhook_worker.endpoint_state.state import Disabled, EndpointState, Failing
 from webhook_worker.metrics import WebhookMetrics
 
 MOST_STREAKS = 10_000
-"""Endpoints whose failures are remembered; of more, those that have failed for longest go."""
+"""Endpoints whose failures are remembered until they are suspected, which the topic remembers.
+
+More wait until one of these is suspected or fails no longer: were the oldest forgotten for them,
+none would ever be suspected.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -73,12 +78,10 @@ class EndpointStates:
 
     def failed(self, endpoint: Endpoint, detail: str) -> None:
         """An attempt was not, and the fault is not ours. ``detail`` says what came, in a word."""
-        streaks, now_ms = self._streaks, self._now_ms()
-        streak = prolonged(streaks.get(endpoint.id), now_ms, self._patience)
-        if len(streaks) >= MOST_STREAKS and endpoint.id not in streaks:
-            del streaks[next(iter(streaks))]
-        streaks[endpoint.id] = streak
-        state = after_failure(self._states().get(endpoint.id), streak, self._patience, detail)
+        streak = prolonged(self._streaks.get(endpoint.id), self._now_ms(), self._patience)
+        before = self._states().get(endpoint.id)
+        state = after_failure(before, streak, self._patience, detail)
+        self._remember(endpoint.id, streak, state or before)
         if isinstance(state, Disabled):
             self._disable(endpoint, state)
         elif state is not None:
@@ -96,6 +99,18 @@ class EndpointStates:
     def known(self) -> Mapping[str, EndpointState]:
         """All that is known."""
         return self._states()
+
+    def _remember(self, endpoint_id: str, streak: Streak, state: EndpointState | None) -> None:
+        streaks, now_ms = self._streaks, streak.last_ms
+        if isinstance(state, Disabled) or (state and not is_over(state, now_ms, self._patience)):
+            streaks.pop(endpoint_id, None)
+            return
+        if endpoint_id not in streaks and len(streaks) >= MOST_STREAKS:
+            first = next(iter(streaks))
+            if now_ms - streaks[first].last_ms < self._patience.failing_after_ms:
+                return
+            del streaks[first]
+        streaks[endpoint_id] = streak
 
     def _fails(self, endpoint: Endpoint, state: Failing) -> None:
         before = self._states().get(endpoint.id)
