@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -133,6 +134,22 @@ async def test_out_of_a_group_for_good_one_sentence_says_why_and_the_other_group
     (line,) = caplog.records
     assert (line.levelno, line.getMessage()) == (logging.CRITICAL, reason)
     assert line.exc_info is None
+
+
+@pytest.mark.looptime
+async def test_a_group_that_fails_while_the_others_are_left_is_told_of_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = ScriptedController(FencedError("fenced in g"))
+    second = ScriptedController(FencedError("fenced in g.retry"), seconds=3.0)
+    never_retrieved: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: never_retrieved.append(context))
+    with pytest.raises(FencedError, match=r"fenced in g$"):
+        await _take_part([member(first), member(second)], Readiness(), asyncio.Event())
+    gc.collect()
+    said = [record.getMessage() for record in caplog.records]
+    assert (said, never_retrieved) == (["fenced in g", "fenced in g.retry"], [])
 
 
 async def test_out_of_a_group_for_good_the_worker_ends_with_code_1_and_repeats_nothing(

@@ -242,14 +242,22 @@ async def _take_part(members: Sequence[Member], readiness: Readiness, stop: asyn
     async with _in_background(_tell_when_joined(members, readiness)):
         await asyncio.wait([*runs, stopping], return_when=asyncio.FIRST_COMPLETED)
         readiness.stopping()
-        for member, run in zip(members, runs, strict=True):
-            if run.done() and (error := run.exception()):
-                _tell_of_failure(member, error)
+        for member in members:
             member.controller.stop()
-        await asyncio.wait(runs)
+        errors = await asyncio.gather(*map(_end_of, members, runs))
     stopping.cancel()
-    for run in runs:
-        run.result()
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+async def _end_of(member: Member, run: asyncio.Task[None]) -> BaseException | None:
+    """Wait until it is over; if it failed, tell of it at once, and return the error."""
+    await asyncio.wait([run])
+    error = run.exception()
+    if error is not None:
+        _tell_of_failure(member, error)
+    return error
 
 
 def _tell_of_failure(member: Member, error: BaseException) -> None:
