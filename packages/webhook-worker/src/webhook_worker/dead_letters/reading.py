@@ -1,14 +1,18 @@
 """Reads a whole topic, from its beginning to where it ended when that was asked."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from app_worker.clients import stop_client
 from kafka_utils import ConsumerConfig, create_reader, has_reached
 
+PATIENCE = (0.2, 0.5, 1.0)
+"""Seconds between tries: a broker hears of a new topic later than the one that has created it."""
 MOST_RECORDS = 500
 POLL_MS = 1_000
 
@@ -17,12 +21,27 @@ KafkaRecord = ConsumerRecord[bytes, bytes]
 
 @asynccontextmanager
 async def _reader(config: ConsumerConfig, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    reader = create_reader(dataclasses.replace(config, isolation_level="read_committed"), topic)
+    reader = await _started(dataclasses.replace(config, isolation_level="read_committed"), topic)
     try:
-        await reader.start()
         yield reader
     finally:
         await stop_client(reader)
+
+
+async def _started(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
+    pauses = iter(PATIENCE)
+    while True:
+        reader = create_reader(config, topic)
+        try:
+            await reader.start()
+        except BaseException as error:
+            await stop_client(reader)
+            seconds = next(pauses, None)
+            if seconds is None or not isinstance(error, UnknownTopicOrPartitionError):
+                raise
+            await asyncio.sleep(seconds)
+        else:
+            return reader
 
 
 async def everything_in(config: ConsumerConfig, topic: str) -> AsyncIterator[KafkaRecord]:
