@@ -1,5 +1,6 @@
 """`make release-check`: whether each package may be released; its wheels and SBOM go to dist/."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from deploy.release.pairs import Pair, Release, pairs, releases
 from deploy.release.wheels import (
     ROOT,
     UV,
+    WHOLE,
     CommandError,
     build,
     checked_out,
@@ -102,7 +104,10 @@ def main() -> int:
         try_pair(pair, wheels)
         print(f"{pair}: the tests of the first one pass")
     return subprocess.run(
-        (sys.executable, "-m", "pytest", "-q", "tests/released"), cwd=ROOT, check=False
+        (sys.executable, "-m", "pytest", "-q", "tests/released"),
+        cwd=ROOT,
+        env={**os.environ, WHOLE: "1"},
+        check=False,
     ).returncode
 
 

@@ -10,6 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".tools" / "bin" / "uv"
 PRIVATE = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
 """Variables that would let this process's Python shine through."""
+WHOLE = "WHOLE_SUITES"
+"""Set in the environment: packages run all of their tests in environments of their own."""
+ONE_IN_SOME = """
+def pytest_collection_modifyitems(items):
+    items[:] = items[::{every}]
+"""
 
 
 class CommandError(Exception):
@@ -73,9 +79,16 @@ def install(python: Path, *what: str | Path) -> None:
     run(UV, "pip", "install", "--quiet", "--python", python, *what, cwd=python.parent)
 
 
-def run_tests(python: Path, package: Path, locked: Path, directory: Path) -> None:
-    """Run a package's tests there, with nothing of its sources beside them; raise CommandError."""
+def run_tests(
+    python: Path, package: Path, locked: Path, directory: Path, *, every: int = 1
+) -> None:
+    """Run a package's tests there, with nothing of its sources beside them; raise CommandError.
+
+    With ``every`` above 1 all are imported, and one in so many is run.
+    """
     alone = directory / package.name
     shutil.copytree(package, alone, ignore=shutil.ignore_patterns("src"))
     install(python, "-c", locked, "--group", f"{alone / 'pyproject.toml'}:test")
-    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=alone)
+    (alone / "one_in_some.py").write_text(ONE_IN_SOME.format(every=every))
+    plugins = ("-p", "no:cacheprovider", "-p", "one_in_some")
+    run(python, "-m", "pytest", "-q", *plugins, cwd=alone)
