@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploy.demo.pods import Pod
@@ -17,6 +17,8 @@ from kafka_utils import Admin
 FROZEN_SECONDS = 15.0
 """Longer than the session, so that the others take over."""
 BROKER_AWAY_SECONDS = 10.0
+LEAD_SECONDS = 10.0
+"""Longer than the longest answer takes."""
 OLD = "roundrobin"
 BOTH = "cooperative-sticky,roundrobin"
 NEW = "cooperative-sticky"
@@ -52,7 +54,8 @@ class Played:
     graceful: bool
     window: Window
     untouched: frozenset[int]
-    """Partitions of pods to which nothing was done, and that no broker of it was touched."""
+    """Partitions that stayed with a pod, or (in broker steps) with a leader, which nothing was done
+    to."""
     crashes_ns: tuple[int, ...]
 
 
@@ -72,10 +75,26 @@ async def play(name: str, scene: Scene) -> Played:
     scene.crashes_ns.clear()
     scene.say(f"--- {name}")
     began_ns = time.time_ns()
+    # What was produced before is answered by then, so that nothing of it counts for another step;
+    # and what is in flight when the step is played was produced in its time.
+    await asyncio.sleep(LEAD_SECONDS)
     untouched = await step.act(scene)
     await scene.fleet.until_whole()
     window = Window(began_ns, time.time_ns())
+    # A pod that comes back gets partitions of others; what moves waits for its own drain.
+    untouched -= moved(scene.fleet.owned, window)
     return Played(name, step.graceful, window, untouched, tuple(scene.crashes_ns))
+
+
+def moved(owned: Sequence[tuple[int, Mapping[int, str]]], window: Window) -> frozenset[int]:
+    """The partitions that were seen to have more than one owner, or none, in the window."""
+    looks = [owners for at_ns, owners in owned if at_ns in window]
+    partitions = frozenset().union(*looks)
+    return frozenset(
+        partition
+        for partition in partitions
+        if len({owners.get(partition) for owners in looks}) > 1
+    )
 
 
 async def _quiet(scene: Scene) -> frozenset[int]:

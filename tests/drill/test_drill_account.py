@@ -8,7 +8,7 @@ from deploy.drill.account import Account, Figures, Sent, Window
 from deploy.drill.notes import Note, NoteTail
 from deploy.drill.report import broken_promises, table
 from deploy.drill.settings import STEPS, DrillSettings, DrillSettingsError
-from deploy.drill.steps import ALL_STEPS, Played
+from deploy.drill.steps import ALL_STEPS, Played, moved
 from deploy.drill.timeline import drawn
 
 SECOND = 1_000_000_000
@@ -156,3 +156,9 @@ def test_the_picture_shows_each_stretch_of_ownership_and_each_mark() -> None:
     assert "pod-0 &lt;killed&gt;" in picture
     assert "polyline" in picture
     assert drawn([], {}, [], 2).startswith("<svg")
+
+
+def test_what_moves_to_a_pod_that_comes_back_is_no_partition_that_was_not_touched() -> None:
+    looks = [(1, {0: "a", 1: "b", 2: "c"}), (5, {0: "a", 1: "b"}), (6, {0: "a", 1: "c", 2: "c"})]
+    assert moved(looks, Window(0, 10)) == {1, 2}
+    assert moved(looks, Window(6, 10)) == frozenset()
