@@ -148,15 +148,20 @@ class CompactedTopic(Generic[T]):
 
 
 async def take(table: Table, reader: Reader, timeout_ms: int) -> bool:
-    """Take the next records into the table, if any come within the time; whether any did.
-
-    A record without a key, which a compacted topic does not take, belongs to nothing.
-    """
+    """Take the next records into the table, if any come within the time; whether any did."""
     fetched = await reader.getmany(timeout_ms=timeout_ms, max_records=MOST_RECORDS)
     for record in chain.from_iterable(fetched.values()):
-        key = (record.key or b"").decode("utf-8", "replace")
-        if record.value is None:
-            table.delete(key)
-        else:
-            table.put(key, record.value)
+        enter(table, record)
     return bool(fetched)
+
+
+def enter(table: Table, record: ConsumerRecord[bytes, bytes]) -> None:
+    """Take a record into the table.
+
+    One without a key, which a compacted topic does not take, belongs to nothing.
+    """
+    key = (record.key or b"").decode("utf-8", "replace")
+    if record.value is None:
+        table.delete(key)
+    else:
+        table.put(key, record.value)

@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from aiokafka.errors import ProducerFenced
 
@@ -15,6 +14,7 @@ from app_worker.parked_headers import NotParkedError
 from app_worker.startup import what_is_missing
 from kafka_utils import ConsumerConfig
 from webhook_worker.commands.exit_codes import FAILED, MISUSED, OK
+from webhook_worker.commands.moments import time_of
 from webhook_worker.dead_letters.reading import everything_in, record_at
 from webhook_worker.dead_letters.replay import Progress, Topics, rehearse, replay
 from webhook_worker.dead_letters.selection import Selection, event_id_of, obstacle
@@ -191,7 +191,7 @@ def _line(letter: StoredLetter) -> str:
     detail = printable(letter.detail)[:LONGEST_DETAIL]
     named = (letter.record.delivery or "-", event_id_of(letter) or "-")
     return "  ".join(
-        [letter.place, _time(letter.dead_at_ms), letter.reason, *map(printable, named), detail]
+        [letter.place, time_of(letter.dead_at_ms), letter.reason, *map(printable, named), detail]
     ).rstrip()
 
 
@@ -201,22 +201,14 @@ def _as_json(letter: StoredLetter) -> dict[str, object]:
     why_not = obstacle(letter)
     return {
         "place": letter.place,
-        "dead_at": _time(letter.dead_at_ms),
+        "dead_at": time_of(letter.dead_at_ms),
         "reason": letter.reason,
         "detail": letter.detail,
         "endpoint": record.delivery,
         "event": event_id_of(letter) or None,
         "attempts": record.attempts,
         "origin": f"{origin.topic}:{origin.partition}:{origin.offset}",
-        "produced_at": _time(record.timestamp_ms),
+        "produced_at": time_of(record.timestamp_ms),
         "replayable": why_not is None,
         "obstacle": why_not,
     }
-
-
-def _time(milliseconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

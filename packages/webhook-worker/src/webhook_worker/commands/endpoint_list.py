@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from webhook_worker.commands.endpoints_once import Listed, directory_of, states_of
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import Source, load_for_run
+from webhook_worker.commands.moments import time_of
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.endpoint_state.state import Disabled, EndpointState
 from webhook_worker.endpoint_state.table import word_for
@@ -100,12 +100,3 @@ def _row(endpoint: Endpoint, state: EndpointState | None) -> Row:
         endpoint.url.origin,
         None if endpoint.event_types is None else tuple(sorted(endpoint.event_types)),
     )
-
-
-def time_of(milliseconds: int) -> str:
-    """Unix milliseconds as people read them."""
-    try:
-        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

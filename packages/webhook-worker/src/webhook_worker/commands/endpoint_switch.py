@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 
 from webhook_worker.announcement import Announcement, endpoint_disabled, endpoint_enabled
-from webhook_worker.commands.endpoint_list import time_of
 from webhook_worker.commands.endpoints_once import find, states_of, write
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import Source, load_for_run
+from webhook_worker.commands.moments import time_of
 from webhook_worker.endpoint_state.state import Disabled, EndpointState, written
 from webhook_worker.outbox import Letter
 from webhook_worker.settings import AllSettings

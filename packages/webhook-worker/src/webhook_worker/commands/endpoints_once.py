@@ -10,7 +10,7 @@ from app_worker.clients import stop_client
 from app_worker.startup import what_is_missing
 from kafka_utils import ConsumerConfig, create_producer
 from webhook_worker.commands.loading import Source
-from webhook_worker.compacted_topic import Table
+from webhook_worker.compacted_topic import Table, enter
 from webhook_worker.dead_letters.reading import everything_in
 from webhook_worker.directory import BrokenEndpoint, Directory
 from webhook_worker.directory.file import FileDirectory
@@ -82,11 +82,7 @@ async def read_into(table: Table, settings: AllSettings, topic: str) -> None:
     await _demand(settings, topic)
     reading: ConsumerConfig = settings.kafka.consumer_config(revoke_timeout_ms=1)
     async for record in everything_in(reading, topic):
-        key = (record.key or b"").decode("utf-8", "replace")
-        if record.value is None:
-            table.delete(key)
-        else:
-            table.put(key, record.value)
+        enter(table, record)
 
 
 async def write(settings: AllSettings, letters: Sequence[Letter]) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from webhook_worker.announcement import (
     Announcement,
@@ -95,10 +95,6 @@ class EndpointStates:
     def cleared(self, endpoint_id: str) -> None:
         """Somebody else has seen it succeed, or has enabled it."""
         self._streaks.pop(endpoint_id, None)
-
-    def known(self) -> Mapping[str, EndpointState]:
-        """All that is known."""
-        return self._states()
 
     def _remember(self, endpoint_id: str, streak: Streak, state: EndpointState | None) -> None:
         streaks, now_ms = self._streaks, streak.last_ms
