@@ -21,18 +21,11 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.controller.ground import brokers
 from benchmarks.processes import cpu_seconds, resident_mb
+from deploy.demo.stage import PARTITIONS, ROOT, create_topics
 from deploy.drill.notes import NOTE_BYTES
-from deploy.drill.stage import (
-    CUSTOMERS,
-    ROOT,
-    create_topics,
-    workers_environment,
-    write_endpoints,
-)
+from deploy.drill.stage import CUSTOMERS, TOPIC, workers_environment, write_endpoints
 from kafka_utils import Admin
 
-TOPIC = "webhook"
-PARTITIONS = 100
 BYTES = 1_000
 IDLE_SECONDS = 30.0
 SETTLE_SECONDS = 5.0
@@ -146,7 +139,7 @@ def run(kind: str, count: int, events: int) -> Figures:
     """One fleet on brokers of its own."""
     with tempfile.TemporaryDirectory() as name, brokers() as servers:
         directory = Path(name)
-        create_topics(workers_environment(servers, directory))
+        create_topics(workers_environment(servers, directory), ["--partitions", str(PARTITIONS)])
         with customers(directory) as (port, ledger):
             write_endpoints(directory, port)
             began = time.monotonic()

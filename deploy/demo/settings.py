@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 
@@ -36,15 +37,7 @@ class DemoSettings:
         problems: list[str] = []
         usual = cls()
 
-        def number(name: str, default: int, allowed: range) -> int:
-            written = environ.get(name, "").strip() or str(default)
-            if written.isascii() and written.isdigit() and int(written) in allowed:
-                return int(written)
-            problems.append(
-                f"{name}={written!r}: allowed is a whole number from {allowed[0]} to {allowed[-1]}"
-            )
-            return default
-
+        number = partial(whole_number, environ, problems)
         settings = cls(
             pods=number("DEMO_PODS", usual.pods, range(2, 101)),
             processes=number("DEMO_PROCESSES", usual.processes, range(1, 17)),
@@ -57,3 +50,16 @@ class DemoSettings:
         if problems:
             raise DemoSettingsError("\n".join(problems))
         return settings
+
+
+def whole_number(
+    environ: Mapping[str, str], problems: list[str], name: str, default: int, allowed: range
+) -> int:
+    """The number that a variable says; if it says none that is allowed, that is a problem more."""
+    written = environ.get(name, "").strip() or str(default)
+    if written.isascii() and written.isdigit() and int(written) in allowed:
+        return int(written)
+    problems.append(
+        f"{name}={written!r}: allowed is a whole number from {allowed[0]} to {allowed[-1]}"
+    )
+    return default

@@ -37,7 +37,7 @@ OUR_PREFIXES = ("KAFKA_", "WORKER_", "WEBHOOK_")
 
 
 class StageError(Exception):
-    """The demo's surroundings could not be set up; the message says which part, and why."""
+    """The surroundings could not be set up; the message says which part, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +128,36 @@ def set_stage(
 def _start_receiver(stage: Stage) -> str:
     secrets_path = stage.directory / "receiver-secrets.json"
     secrets_path.write_text(secrets_file(stage.endpoints))
-    log = stage.logs / "receiver.log"
     arguments = ["--secrets", str(secrets_path), "--ledger", str(stage.ledger)]
+    words = ("deploy.demo.receiver", *arguments)
+    return f"http://127.0.0.1:{start_receiver(stage.guard, stage.logs, words)}"
+
+
+def start_receiver(guard: Guard, logs: Path, words: Sequence[str]) -> int:
+    """Start a receiver, a module and its arguments; return its port. Raises StageError."""
+    log = logs / "receiver.log"
     with log.open("ab") as output:
-        process = stage.guard.spawn(
-            [sys.executable, "-m", "deploy.demo.receiver", *arguments], output=output, cwd=ROOT
-        )
+        process = guard.spawn([sys.executable, "-m", *words], output=output, cwd=ROOT)
     give_up = time.monotonic() + RECEIVER_START_SECONDS
     while not (said := log.read_text()).strip().isdigit():
         if process.poll() is not None or time.monotonic() > give_up:
             raise StageError(f"The sample receiver did not start; it said:\n{said}")
         time.sleep(0.05)
-    return f"http://127.0.0.1:{int(said)}"
+    return int(said)
 
 
 def _create_topics(stage: Stage) -> None:
     replication = min(3, asyncio.run(_count_brokers(stage.kafka)))
     sizes = ["--partitions", str(PARTITIONS), "--replication", str(replication)]
+    create_topics(stage.environment, sizes)
+
+
+def create_topics(environment: Mapping[str, str], sizes: Sequence[str]) -> None:
+    """As an operator does. Raises StageError."""
     try:
         created = subprocess.run(
             ["webhook-worker", "topics", "create", *sizes],
-            env=stage.environment,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=TOPICS_CREATE_SECONDS,

@@ -21,6 +21,7 @@ from app_worker.environment import load
 from app_worker.settings import KafkaSettings
 from deploy.demo.observe import ClusterView
 from deploy.demo.pods import Pod, PodError
+from deploy.demo.stage import PARTITIONS, StageError, create_topics
 from deploy.drill.account import Account, Figures
 from deploy.drill.fleet import Fleet, FleetError
 from deploy.drill.notes import NoteTail
@@ -28,13 +29,10 @@ from deploy.drill.report import broken_promises, table
 from deploy.drill.settings import DrillSettings, DrillSettingsError
 from deploy.drill.stage import (
     CUSTOMERS,
-    PARTITIONS,
     TOPIC,
-    StageError,
     bad_release_of,
-    create_topics,
     place_pods,
-    start_receiver,
+    start_customers,
     workers_environment,
     write_endpoints,
 )
@@ -85,8 +83,8 @@ def _drill(settings: DrillSettings, guard: Guard, directory: Path, kept: Path) -
     with cluster:
         environment = workers_environment(cluster.bootstrap_servers, directory)
         ledger = directory / "ledger"
-        write_endpoints(directory, start_receiver(guard, logs, ledger, LONG_SECONDS))
-        create_topics(environment)
+        write_endpoints(directory, start_customers(guard, logs, ledger, LONG_SECONDS))
+        create_topics(environment, ["--partitions", str(PARTITIONS)])
         pods = place_pods(settings, guard, logs, environment)
         print(
             f"Kafka {cluster.version}, {settings.pods} pods x {settings.processes} workers, "

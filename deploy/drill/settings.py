@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
+
+from deploy.demo.settings import whole_number
 
 STEPS = (
     "quiet",
@@ -37,26 +40,13 @@ class DrillSettings:
     """Whether the workers are static members."""
     kafka_version: str | None = None
 
-    @property
-    def workers(self) -> int:
-        """Worker processes in all pods."""
-        return self.pods * self.processes
-
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings, or raise DrillSettingsError with every mistake at once."""
         problems: list[str] = []
         usual = cls()
 
-        def number(name: str, default: int, allowed: range) -> int:
-            written = environ.get(name, "").strip() or str(default)
-            if written.isascii() and written.isdigit() and int(written) in allowed:
-                return int(written)
-            problems.append(
-                f"{name}={written!r}: allowed is a whole number from {allowed[0]} to {allowed[-1]}"
-            )
-            return default
-
+        number = partial(whole_number, environ, problems)
         membership = environ.get("MEMBERSHIP", "").strip() or "dynamic"
         if membership not in ("dynamic", "static"):
             problems.append(f"MEMBERSHIP={membership!r}: allowed are dynamic and static")

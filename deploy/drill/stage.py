@@ -4,29 +4,20 @@ import base64
 import json
 import os
 import secrets
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.demo.pods import Pod, free_port_ranges
+from deploy.demo.stage import ROOT, start_receiver
 from deploy.drill.settings import DrillSettings
 from deploy.local.guard import Guard
 
-ROOT = Path(__file__).parents[2]
-PARTITIONS = 100
 CUSTOMERS = 50
 TOPIC = "webhook"
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
-START_SECONDS = 20.0
-CREATE_SECONDS = 60.0
 OUR_PREFIXES = ("KAFKA_", "WORKER_", "WEBHOOK_", "POD_")
-
-
-class StageError(Exception):
-    """The drill's surroundings could not be set up; the message says which part, and why."""
 
 
 def workers_environment(servers: str, directory: Path) -> dict[str, str]:
@@ -61,37 +52,10 @@ def write_endpoints(directory: Path, port: int) -> None:
     (directory / "endpoints.json").write_text(json.dumps({"endpoints": entries}))
 
 
-def start_receiver(guard: Guard, directory: Path, ledger: Path, long_seconds: float) -> int:
+def start_customers(guard: Guard, logs: Path, ledger: Path, long_seconds: float) -> int:
     """Start the customers; return their port. Raises StageError."""
     ledger.touch()
-    log = directory / "receiver.log"
-    with log.open("ab") as output:
-        process = guard.spawn(
-            [sys.executable, "-m", "deploy.drill.receiver", str(ledger), str(long_seconds)],
-            output=output,
-            cwd=ROOT,
-        )
-    give_up = time.monotonic() + START_SECONDS
-    while not (said := log.read_text()).strip().isdigit():
-        if process.poll() is not None or time.monotonic() > give_up:
-            raise StageError(f"The receiver did not start; it said:\n{said}")
-        time.sleep(0.05)
-    return int(said)
-
-
-def create_topics(environment: Mapping[str, str], partitions: int = PARTITIONS) -> None:
-    """As an operator does. Raises StageError."""
-    created = subprocess.run(
-        ["webhook-worker", "topics", "create", "--partitions", str(partitions)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=CREATE_SECONDS,
-        check=False,
-    )
-    if created.returncode:
-        said = created.stdout + created.stderr
-        raise StageError(f"The topics could not be created:\n{said}")
+    return start_receiver(guard, logs, ("deploy.drill.receiver", str(ledger), str(long_seconds)))
 
 
 def place_pods(
