@@ -255,6 +255,73 @@ LAG_RECORDS = Metric(
     labels=("group", "topic", "partition"),
     help="Records between the committable offset and the end of an owned partition.",
 )
+HANDOVER_MODE = Metric(
+    name="worker_handover_mode",
+    kind=Gauge,
+    unit="",
+    labels=("mode", "reason"),
+    help="1 for how partitions are given up here: `on` (at once, what is in flight is handed over), "
+    "`revoke_only` (drained at the end) or `off` (drained), and why it is not `on`: `setting`, "
+    "`topic_missing`, `topic_misconfigured`, `refused`, `probe_failed`, `no_deadline`, "
+    "`static_member`.",
+)
+RELEASES = Metric(
+    name="worker_releases_total",
+    kind=Counter,
+    unit="releases",
+    labels=("group", "outcome"),
+    help="Times that partitions were to be handed over, by what became of it: `handed_over`, or "
+    "they were drained instead, since the first word was not acknowledged (`not_opened`), what is "
+    "in flight does not fit into a commit (`too_long`), or the commit that says it was not "
+    "acknowledged in time (`not_committed`).",
+)
+HOLDS = Metric(
+    name="worker_holds_total",
+    kind=Counter,
+    unit="records",
+    labels=("group", "change"),
+    help="Records in flight whose partition was handed over: `given` by this process, `taken` over "
+    "by it from the owner before; of these `settled` (that one has told that they are complete), "
+    "`expired` (it has not, in the time that it had: they were delivered here; alert on these), "
+    "`gone` (the log has them no longer).",
+)
+HELD_RECORDS = Metric(
+    name="worker_held_records",
+    kind=Gauge,
+    unit="records",
+    labels=("group",),
+    help="Records that wait here until the owner before is done with them.",
+)
+HOLD_SECONDS = Metric(
+    name="worker_hold_seconds",
+    kind=Histogram,
+    unit="seconds",
+    buckets=LATENCY_BUCKETS,
+    help="Time that a record was held here, from when its partition came to its end.",
+)
+OBLIGATIONS = Metric(
+    name="worker_obligations",
+    kind=Gauge,
+    unit="records",
+    labels=("group",),
+    help="Records in flight here whose partition was handed over: they are to be finished and "
+    "told of, and the process does not end before that.",
+)
+WORD_FAILURES = Metric(
+    name="worker_word_failures_total",
+    kind=Counter,
+    unit="tries",
+    labels=("side",),
+    help="Tries to `write` or to `read` words of the hand-over topic that failed.",
+)
+UNUSABLE_WORDS = Metric(
+    name="worker_unusable_words_total",
+    kind=Counter,
+    unit="records",
+    labels=("reason",),
+    help="Records of the hand-over topic that say nothing to this process: `foreign`, `damaged`, of "
+    "another `version`. They were passed over.",
+)
 EVENT_LOOP_LAG = Metric(
     name="worker_event_loop_lag_seconds",
     kind=Gauge,
@@ -299,6 +366,14 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     LOST_RECORDS,
     UNREADABLE_BATCHES,
     LAG_RECORDS,
+    HANDOVER_MODE,
+    RELEASES,
+    HOLDS,
+    HELD_RECORDS,
+    HOLD_SECONDS,
+    OBLIGATIONS,
+    WORD_FAILURES,
+    UNUSABLE_WORDS,
     EVENT_LOOP_LAG,
     BUILD_INFO,
 )
@@ -343,6 +418,14 @@ class WorkerMetrics:
         self.lost_records = LOST_RECORDS.bind(registry)
         self.unreadable_batches = UNREADABLE_BATCHES.bind(registry)
         self.lag_records = LAG_RECORDS.bind(registry)
+        self.handover_mode = HANDOVER_MODE.bind(registry)
+        self.releases = RELEASES.bind(registry)
+        self.holds = HOLDS.bind(registry)
+        self.held_records = HELD_RECORDS.bind(registry)
+        self.hold_seconds = HOLD_SECONDS.bind(registry)
+        self.obligations = OBLIGATIONS.bind(registry)
+        self.word_failures = WORD_FAILURES.bind(registry)
+        self.unusable_words = UNUSABLE_WORDS.bind(registry)
         self.event_loop_lag = EVENT_LOOP_LAG.bind(registry)
         self.build_info = BUILD_INFO.bind(registry)
 
