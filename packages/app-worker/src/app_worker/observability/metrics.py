@@ -260,9 +260,9 @@ HANDOVER_MODE = Metric(
     kind=Gauge,
     unit="",
     labels=("mode", "reason"),
-    help="1 for how partitions are given up here: `on` (at once, what is in flight is handed over), "
-    "`revoke_only` (drained at the end) or `off` (drained), and why it is not `on`: `setting`, "
-    "`topic_missing`, `topic_misconfigured`, `refused`, `probe_failed`, `no_deadline`, "
+    help="1 for how partitions are given up here: `on` (at once, with what is in flight handed "
+    "over), `revoke_only` (drained at the end) or `off` (drained), and why it is not `on`: "
+    "`setting`, `topic_missing`, `topic_misconfigured`, `refused`, `probe_failed`, `no_deadline`, "
     "`static_member`.",
 )
 RELEASES = Metric(
@@ -319,8 +319,8 @@ UNUSABLE_WORDS = Metric(
     kind=Counter,
     unit="records",
     labels=("reason",),
-    help="Records of the hand-over topic that say nothing to this process: `foreign`, `damaged`, of "
-    "another `version`. They were passed over.",
+    help="Records of the hand-over topic that say nothing to this process: `foreign`, `damaged`, "
+    "of another `version`. They were passed over.",
 )
 EVENT_LOOP_LAG = Metric(
     name="worker_event_loop_lag_seconds",
