@@ -1,12 +1,14 @@
 """What a record must hold to be an event, and that its data goes out byte for byte."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhook_worker import event as event_module
 from webhook_worker.errors import BadEventError
 from webhook_worker.event import body, parse_event
 
@@ -109,6 +111,53 @@ def test_type_and_timestamp_keep_their_spelling() -> None:
     assert (event.type, event.timestamp) == ("café", "2026-01-01T00:00:00Z")
     sent = rb'{"type":"caf\u00e9","timestamp":"2026-01-01T00:00:00\u005a","data":1}'
     assert body(event) == sent
+
+
+PLAIN = ['"id":"e"', '"type":"t"', '"customer_id":"c"', '"timestamp":"2026-01-01T00:00:00Z"']
+PIECES = [
+    *PLAIN,
+    *('"timestamp":"2026-02-30T00:00:00Z"', '"timestamp":"2026-01-01"', '"id":"e.1"', '"id":1'),
+    *('"type" :\t"caf\u00e9"', r'"type":"caf\u00e9"', '"customer_id" : "\x7f"', '"id":""', ""),
+    *('"x":"y"', '"data":{"a":[1]}', '"data": NaN', '"data"', '"type":"' + 257 * "t" + '"'),
+]
+
+
+def _read(text: str) -> object:
+    try:
+        return parse_event(text.encode(), LIMIT)
+    except BadEventError as error:
+        return error.reason, error.detail
+
+
+def test_what_is_read_in_one_match_is_what_is_read_member_by_member(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members = [
+        [*PLAIN[:at], piece, *PLAIN[at + instead :], last]
+        for at in range(5)
+        for instead in (0, 1)
+        for piece in PIECES
+        for last in ('"data":"d"', '"data" : [{"a":1e5}]', '"data":01', '"id":"e"')
+    ]
+    texts = [
+        before + separator.join(each) + after
+        for each in members
+        for before, separator, after in (("{", ",", "}"), (" {\n", " , ", "\t} "), ("{", ",", "}x"))
+    ]
+    found = [*map(_read, texts)]
+    monkeypatch.setattr(event_module, "_PLAIN_HEAD", re.compile("(?!)"))
+    assert found == [*map(_read, texts)]
+
+
+def test_an_event_as_most_are_written_is_read_in_one_match(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_module, "_parse", None)
+    assert parse_event(encoded(), LIMIT).data == b'{"amount": 1}'
+    assert (
+        parse_event(encoded().replace(b"acme", "caf\u00e9".encode()), LIMIT).customer_id
+        == "caf\u00e9"
+    )
 
 
 def test_names_are_read_through_their_escapes() -> None:

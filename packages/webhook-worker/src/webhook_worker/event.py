@@ -26,6 +26,23 @@ _DATE_TIME = re.compile(
     re.ASCII,
 )
 
+# Nearly every event is written so: four plain strings in any order, then the data. One match reads
+# all but that, at a third of the price of reading member by member, which takes everything else.
+# Four members of which each has a group of its own are one of each.
+_TEXT_PATTERN = r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,256}+"
+_MEMBER_PATTERNS = (
+    ("id", r"[A-Za-z0-9_-]{1,256}+"),
+    ("type", _TEXT_PATTERN),
+    ("customer_id", _TEXT_PATTERN),
+    ("timestamp", r"[0-9T:.Z+-]{1,64}+"),
+)
+_PLAIN_HEAD = re.compile(
+    r"[ \t\n\r]*\{(?:[ \t\n\r]*\"(?:"
+    + "|".join(rf"{name}\"[ \t\n\r]*:[ \t\n\r]*\"({value})" for name, value in _MEMBER_PATTERNS)
+    + r")\"[ \t\n\r]*,){4}[ \t\n\r]*\"data\"[ \t\n\r]*:[ \t\n\r]*"
+)
+_PLAIN_END = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+
 
 class Event(NamedTuple):
     """A record that passed validation. The raw fields are its own bytes, forwarded as they came."""
@@ -59,20 +76,51 @@ def body(event: Event) -> bytes:
 def parse_event(value: bytes | None, max_bytes: int) -> Event:
     """The event in a value of at most ``max_bytes``. Raises BadEventError, nothing else."""
     text = _decode(value, max_bytes)
+    # Where each character is a byte the record's own bytes need not be made again.
+    raw = value if text.isascii() else None
+    return _plain(text, raw) or _parse(text, raw)
+
+
+def _plain(text: str, raw: bytes | None) -> Event | None:
+    """The event in a text as nearly all are written; None for any other."""
+    head = _PLAIN_HEAD.match(text)
+    if head is None:
+        return None
+    event_id, event_type, customer_id, timestamp = head.groups()
+    if not (event_id and event_type and customer_id and timestamp and _is_date_time(timestamp)):
+        return None
+    start = head.end()
+    try:
+        _, end = read_value(text, start, numbers=False)
+    except NotJsonError:
+        return None
+    if _PLAIN_END.fullmatch(text, end) is None:
+        return None
+    return Event(
+        event_id,
+        event_type,
+        customer_id,
+        timestamp,
+        _raw(text, raw, head.start(2) - 1, head.end(2) + 1),
+        _raw(text, raw, head.start(4) - 1, head.end(4) + 1),
+        _raw(text, raw, start, end),
+    )
+
+
+def _parse(text: str, raw: bytes | None) -> Event:
+    """The event in any text that is one. Raises BadEventError."""
     members = _ours(text)
     for name, (is_allowed, _) in _ALLOWED.items():
         if name not in members or not is_allowed(members[name].value):
             raise _wrong(members)
-    # Where each character is a byte the record's own bytes need not be made again.
-    raw = value if text.isascii() else None
     return Event(
         id=members["id"].value,
         type=members["type"].value,
         customer_id=members["customer_id"].value,
         timestamp=members["timestamp"].value,
-        raw_type=_raw(text, raw, members["type"]),
-        raw_timestamp=_raw(text, raw, members["timestamp"]),
-        data=_raw(text, raw, members["data"]),
+        raw_type=_raw(text, raw, *members["type"][2:]),
+        raw_timestamp=_raw(text, raw, *members["timestamp"][2:]),
+        data=_raw(text, raw, *members["data"][2:]),
     )
 
 
@@ -173,7 +221,5 @@ def _wrong(members: dict[str, Member]) -> BadEventError:
     return BadEventError(reason, "; ".join(problems.values()))
 
 
-def _raw(text: str, value: bytes | None, member: Member) -> bytes:
-    if value is not None:
-        return value[member.start : member.end]
-    return text[member.start : member.end].encode()
+def _raw(text: str, raw: bytes | None, start: int, end: int) -> bytes:
+    return text[start:end].encode() if raw is None else raw[start:end]
