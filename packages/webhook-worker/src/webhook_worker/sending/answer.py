@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from webhook_worker.sending.errors import (
+    RemoteProtocolError,
+    TransportError,
+)
 
 MOST_BODY_BYTES = 16 * 1024
 """How much of an answer's body is read; then the connection is closed. Raw: never decompressed."""
@@ -27,7 +31,7 @@ class Answer:
     """Names as the receiver spells them."""
     body: bytes
     """At most MOST_BODY_BYTES, and what came in one piece with them."""
-    cut_short: httpx.TransportError | None = None
+    cut_short: TransportError | None = None
     """Why the rest of the body did not come."""
 
 
@@ -57,7 +61,7 @@ class AnswerReader:
         """Whether the connection can serve another request once the answer is complete."""
         self._left = MOST_ANSWER_BYTES
 
-    def feed(self, data: memoryview) -> httpx.RemoteProtocolError | None:
+    def feed(self, data: memoryview) -> RemoteProtocolError | None:
         """Read on; return what is wrong, if anything is.
 
         Raised, it would hold frames that hold it, and all of that would wait for gc.
@@ -70,11 +74,11 @@ class AnswerReader:
         except (HttpParserError, HttpParserUpgrade):
             self.may_be_followed = False
             if not self.is_complete:
-                return httpx.RemoteProtocolError("the answer is not HTTP/1.1")
+                return RemoteProtocolError("the answer is not HTTP/1.1")
         if not self._left and not self.is_complete:
             if not self.status:
                 said = f"the answer's head has no end within {MOST_ANSWER_BYTES} bytes"
-                return httpx.RemoteProtocolError(said)
+                return RemoteProtocolError(said)
             self.is_complete = True
         return None
 
@@ -87,7 +91,7 @@ class AnswerReader:
         """Nothing is fed any more. Parser and reader hold each other: memory would wait for gc."""
         del self._parser
 
-    def answer(self, cut_short: httpx.TransportError | None = None) -> Answer:
+    def answer(self, cut_short: TransportError | None = None) -> Answer:
         """What has come. It has a status, so the head has to be there."""
         return Answer(self.status, self.headers, bytes(self.body), cut_short)
 

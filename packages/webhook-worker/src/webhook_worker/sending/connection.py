@@ -3,10 +3,14 @@
 import asyncio
 from typing import cast
 
-import httpx
-
 from webhook_worker.sending.answer import Answer, AnswerReader
 from webhook_worker.sending.deadlines import Due
+from webhook_worker.sending.errors import (
+    ReadError,
+    ReadTimeoutError,
+    TransportError,
+    WriteError,
+)
 
 MOST_READ_BYTES = 16 * 1024
 """What is read between two turns of the loop, so that no peer keeps it for long."""
@@ -32,16 +36,16 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[httpx.TransportError | None] | None = None
+        self._waiter: asyncio.Future[TransportError | None] | None = None
 
     async def exchange(self, request: bytes, due: Due) -> Answer:
         """Send, and return the answer, until it is told that the time is over.
 
         Of an answer that breaks off behind its head this is said in it. Raises
-        httpx.TransportError where not even the head came.
+        TransportError where not even the head came.
         """
         if self._transport is None or not self.is_open:
-            raise httpx.WriteError("the connection was closed before the request was sent")
+            raise WriteError("the connection was closed before the request was sent")
         self.answer_began = False
         self._waiter = self._loop.create_future()
         due.add(self)
@@ -67,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def expire(self) -> None:
         """The time for the answer is over."""
-        self._end(httpx.ReadTimeout("the answer did not come in time"))
+        self._end(ReadTimeoutError("the answer did not come in time"))
 
     def close(self) -> None:
         """Close at once."""
@@ -106,12 +110,12 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The peer sends no more; False makes asyncio close our side, too."""
         self._reader.end()
-        self._end(httpx.ReadError("the connection was closed before the answer's end"))
+        self._end(ReadError("the connection was closed before the answer's end"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Nothing goes or comes any more."""
-        self._end(httpx.ReadError("the connection was reset before the answer's end"))
+        self._end(ReadError("the connection was reset before the answer's end"))
         self._reader.release()
 
     def _may_go_on(self) -> bool:
@@ -119,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
         unsent = self._transport.get_write_buffer_size() if self._transport else 0
         return not unsent and self._reader.may_be_followed
 
-    def _end(self, error: httpx.TransportError) -> None:
+    def _end(self, error: TransportError) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None if self._reader.is_complete else error)
         self.close()

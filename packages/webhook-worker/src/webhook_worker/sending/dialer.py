@@ -5,13 +5,15 @@ import socket
 import ssl
 from typing import Protocol
 
-import httpx
-
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.proxy import Proxy
 from webhook_worker.sending.connection import Connection
 from webhook_worker.sending.direct import Direct, Resolve, resolving_by
-from webhook_worker.sending.errors import EgressBlockedError, TlsError
+from webhook_worker.sending.errors import (
+    EgressBlockedError,
+    TlsError,
+    TransportError,
+)
 from webhook_worker.sending.handshake import shake_hands
 from webhook_worker.sending.resolver import Resolver
 from webhook_worker.sending.tunnel import Tunnel
@@ -23,7 +25,7 @@ MOST_LOOKUPS = 32
 class _Way(Protocol):
     async def open(self, host: str, port: int) -> socket.socket: ...
 
-    def too_late(self, began: float, heard: float) -> httpx.TransportError: ...
+    def too_late(self, began: float, heard: float) -> TransportError: ...
 
 
 class Dialer:
@@ -55,7 +57,7 @@ class Dialer:
             self._way = Tunnel(proxy, policy, resolve, patience=patience)
 
     async def dial(self, scheme: str, host: str, port: int) -> Connection:
-        """Open a connection. Raises httpx.ConnectError or ProxyError, mostly one of errors."""
+        """Open a connection. Raises ConnectError or ProxyError, mostly one of errors."""
         blocked = self._policy.check_service(scheme, port)
         if blocked is not None:
             raise EgressBlockedError(str(blocked))
@@ -68,7 +70,7 @@ class Dialer:
         except OSError as error:
             raise TlsError(_tls_text(error)) from error
 
-    def too_late(self, began: float, heard: float) -> httpx.TransportError:
+    def too_late(self, began: float, heard: float) -> TransportError:
         """What it means that from ``began`` to the deadline no connection came about.
 
         ``heard`` is when any answer came last. Both are on the loop's clock.

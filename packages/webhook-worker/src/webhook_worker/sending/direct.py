@@ -7,14 +7,15 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address
 
-import httpx
-
 from webhook_worker.egress import Address, EgressPolicy
 from webhook_worker.sending.errors import (
+    ConnectError,
+    ConnectTimeoutError,
     EgressBlockedError,
     NameNotResolvedError,
     OwnLimitError,
     ResolverUnavailableError,
+    TransportError,
 )
 from webhook_worker.sending.lookups import ResolverBusyError, SlowNameError
 from webhook_worker.sending.resolver import Resolver
@@ -44,19 +45,19 @@ class Direct:
         self._patience = patience
 
     async def open(self, host: str, port: int) -> socket.socket:
-        """Connect. Raises httpx.ConnectError, mostly one of those in errors."""
+        """Connect. Raises ConnectError, mostly one of those in errors."""
         addresses = self._allowed(await self._resolve(host, port))
         for address in addresses[:-1]:
             try:
                 async with asyncio.timeout(self._patience):
                     return await _connect_to(address, port)
-            except (TimeoutError, httpx.ConnectError):
+            except (TimeoutError, ConnectError):
                 continue
         return await _connect_to(addresses[-1], port)
 
-    def too_late(self, began: float, heard: float) -> httpx.TransportError:  # noqa: ARG002
+    def too_late(self, began: float, heard: float) -> TransportError:  # noqa: ARG002
         """What it means that from ``began`` to the deadline no connection came about."""
-        return httpx.ConnectTimeout("no connection came about in time")
+        return ConnectTimeoutError("no connection came about in time")
 
     def _allowed(self, addresses: Sequence[Address]) -> Sequence[Address]:
         verdicts = [(address, self._policy.check_address(address)) for address in addresses]
@@ -111,6 +112,6 @@ def _new_socket(address: Address) -> socket.socket:
     return sock
 
 
-def _connect_error(error: OSError) -> httpx.ConnectError:
+def _connect_error(error: OSError) -> ConnectError:
     text = os.strerror(error.errno) if error.errno else type(error).__name__
-    return OwnLimitError(text) if error.errno in _OWN_FAULTS else httpx.ConnectError(text)
+    return OwnLimitError(text) if error.errno in _OWN_FAULTS else ConnectError(text)

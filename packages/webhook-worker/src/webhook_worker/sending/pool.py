@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-import httpx
-
 from webhook_worker.request import Request
 from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.connection import Connection
 from webhook_worker.sending.deadlines import Deadlines
 from webhook_worker.sending.dialer import Dialer
+from webhook_worker.sending.errors import (
+    NetworkError,
+    PoolTimeoutError,
+)
 from webhook_worker.sending.idle import IdleConnections, Origin
 
 STALE_SECONDS = 1.0
@@ -64,13 +66,16 @@ class Pool:
         """Send, and return the answer; ``deadline`` is on the loop's clock.
 
         Of an answer that breaks off behind its head this is said in it. Raises
-        httpx.TransportError where not even the head came.
+        TransportError where not even the head came.
         """
         await self._wait_until_free()
         try:
             return await self._exchange(request, deadline)
         finally:
             self._free.release()
+
+    async def open(self) -> None:
+        """Nothing is connected before it is needed."""
 
     async def aclose(self) -> None:
         """Close the idle connections."""
@@ -85,7 +90,7 @@ class Pool:
             async with asyncio.timeout(self._patience):
                 await self._free.acquire()
         except TimeoutError:
-            raise httpx.PoolTimeout(f"all {self._limits.most} connections are in use") from None
+            raise PoolTimeoutError(f"all {self._limits.most} connections are in use") from None
 
     async def _exchange(self, request: Request, deadline: float) -> Answer:
         url = request.url
@@ -95,7 +100,7 @@ class Pool:
         if kept is not None:
             try:
                 answer = await self._send(kept, request, deadline)
-            except httpx.NetworkError:
+            except NetworkError:
                 if kept.answer_began or _now() - now > STALE_SECONDS:
                     raise
             else:

@@ -5,9 +5,7 @@ import logging
 import ssl
 import time
 from types import TracebackType
-from typing import Self
-
-import httpx
+from typing import TYPE_CHECKING, Protocol, Self
 
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
 from webhook_worker.egress import EgressPolicy
@@ -17,15 +15,24 @@ from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.dialer import Dialer
 from webhook_worker.sending.direct import Resolve
 from webhook_worker.sending.errors import (
+    ConnectError,
     EgressBlockedError,
+    LocalProtocolError,
     NameNotResolvedError,
+    NetworkError,
     OwnLimitError,
+    PoolTimeoutError,
+    ProxyError,
     ResolverUnavailableError,
+    TimedOutError,
     TlsError,
+    TransportError,
 )
 from webhook_worker.sending.pool import ConnectionLimits, Pool
-from webhook_worker.sending.transport import HttpxExchange
 from webhook_worker.tls import tls_context
+
+if TYPE_CHECKING:
+    import httpx
 
 MOST_KEPT_BYTES = 1024
 """How much of an answer's body an ``Answered`` holds."""
@@ -38,20 +45,28 @@ _RETRY_AFTER = b"retry-after"
 _log = logging.getLogger(__name__)
 
 # The first class that fits decides. True: the fault is ours, not the receiver's.
-_KINDS: tuple[tuple[type[httpx.TransportError], FailureKind, bool], ...] = (
+_KINDS: tuple[tuple[type[TransportError], FailureKind, bool], ...] = (
     (EgressBlockedError, "blocked", False),
     (NameNotResolvedError, "dns", False),
     (ResolverUnavailableError, "dns", True),
     (TlsError, "tls", False),
-    (httpx.ProxyError, "proxy", True),
+    (ProxyError, "proxy", True),
     (OwnLimitError, "internal", True),
-    (httpx.PoolTimeout, "internal", True),
-    (httpx.LocalProtocolError, "internal", True),
-    (httpx.TimeoutException, "timeout", False),
-    (httpx.ConnectError, "connect", False),
-    (httpx.NetworkError, "reset", False),
-    (httpx.TransportError, "protocol", False),
+    (PoolTimeoutError, "internal", True),
+    (LocalProtocolError, "internal", True),
+    (TimedOutError, "timeout", False),
+    (ConnectError, "connect", False),
+    (NetworkError, "reset", False),
+    (TransportError, "protocol", False),
 )
+
+
+class _Exchanges(Protocol):
+    async def open(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def exchange(self, request: Request, deadline: float) -> Answer: ...
 
 
 class Sender:
@@ -72,25 +87,27 @@ class Sender:
         tls: ssl.SSLContext | None = None,
         resolve: Resolve | None = None,
         proxy: Proxy | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         """``transport``, if given, replaces the connections, the addresses' check and the proxy."""
         self._attempt_timeout = attempt_timeout
         # A third each for a free connection, for a lookup to begin and for an address that does
         # not answer: of one such trouble alone, time is left for the request.
         share = attempt_timeout / 3
-        self._exchanges: Pool | HttpxExchange
+        self._exchanges: _Exchanges
         if transport is None:
             dialer = Dialer(
                 policy, tls or tls_context(), patience=share, resolve=resolve, proxy=proxy
             )
             self._exchanges = Pool(dialer, limits, patience=share)
         else:
+            # It loads httpx, which nobody needs without a transport of it.
+            from webhook_worker.sending.transport import HttpxExchange
+
             self._exchanges = HttpxExchange(transport, policy, patience=share)
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._exchanges, HttpxExchange):
-            await self._exchanges.open()
+        await self._exchanges.open()
         return self
 
     async def __aexit__(
@@ -114,7 +131,7 @@ class Sender:
         deadline = asyncio.get_running_loop().time() + self._attempt_timeout
         try:
             answer = await self._exchanges.exchange(request, deadline)
-        except httpx.TransportError as error:
+        except TransportError as error:
             return self._failed(error, "no answer")
         answered = _answered(answer)
         if answer.cut_short is not None and answered.is_success:
@@ -124,7 +141,7 @@ class Sender:
             return Failed("protocol", f"status {answer.status} is none that HTTP has")
         return answered
 
-    def _failed(self, error: httpx.TransportError, missing: str) -> Failed:
+    def _failed(self, error: TransportError, missing: str) -> Failed:
         kind, ours = next((kind, ours) for cls, kind, ours in _KINDS if isinstance(error, cls))
         if kind == "timeout":
             return Failed(kind, f"{missing} within {self._attempt_timeout:g} s")

@@ -1,4 +1,7 @@
-"""Any transport of httpx as what sends, for whoever brings one of their own."""
+"""Any transport of httpx as what sends, for whoever brings one of their own.
+
+The only module that needs httpx: it is loaded where a transport is given.
+"""
 
 import asyncio
 
@@ -7,7 +10,30 @@ import httpx
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.request import METHOD, Request
 from webhook_worker.sending.answer import MOST_BODY_BYTES, Answer
-from webhook_worker.sending.errors import EgressBlockedError
+from webhook_worker.sending.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    EgressBlockedError,
+    LocalProtocolError,
+    NetworkError,
+    PoolTimeoutError,
+    ProxyError,
+    ReadTimeoutError,
+    TimedOutError,
+    TransportError,
+)
+
+# The first class that fits decides.
+_OURS: tuple[tuple[type[httpx.TransportError], type[TransportError]], ...] = (
+    (httpx.ProxyError, ProxyError),
+    (httpx.PoolTimeout, PoolTimeoutError),
+    (httpx.LocalProtocolError, LocalProtocolError),
+    (httpx.ConnectTimeout, ConnectTimeoutError),
+    (httpx.TimeoutException, TimedOutError),
+    (httpx.ConnectError, ConnectError),
+    (httpx.NetworkError, NetworkError),
+    (httpx.TransportError, TransportError),
+)
 
 
 class HttpxExchange:
@@ -31,16 +57,18 @@ class HttpxExchange:
             raise EgressBlockedError(str(blocked))
         answer: Answer | None = None
         body = bytearray()
-        cut_short: httpx.TransportError
+        cut_short: TransportError
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._transport.handle_async_request(self._of_httpx(request))
                 answer = Answer(response.status_code, list(response.headers.raw), b"")
                 await _read_start(response, body)
         except TimeoutError:
-            cut_short = httpx.ReadTimeout("the answer did not come in time")
-        except httpx.TransportError as error:
+            cut_short = ReadTimeoutError("the answer did not come in time")
+        except TransportError as error:
             cut_short = error
+        except httpx.TransportError as error:
+            cut_short = _ours(error)
         else:
             answer.body = bytes(body)
             return answer
@@ -70,6 +98,11 @@ class HttpxExchange:
             content=request.body,
             extensions=self._extensions,
         )
+
+
+def _ours(error: httpx.TransportError) -> TransportError:
+    kind = next(ours for theirs, ours in _OURS if isinstance(error, theirs))
+    return kind(str(error) or type(error).__name__)
 
 
 async def _read_start(response: httpx.Response, body: bytearray) -> None:

@@ -5,15 +5,20 @@ import socket
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 
-import httpx
-
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.proxy import Proxy
 from webhook_worker.request import USER_AGENT
 from webhook_worker.sending.answer import AnswerReader, Headers
 from webhook_worker.sending.connection import MOST_READ_BYTES
 from webhook_worker.sending.direct import Direct, Resolve
-from webhook_worker.sending.errors import EgressBlockedError, OwnLimitError
+from webhook_worker.sending.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    EgressBlockedError,
+    OwnLimitError,
+    ProxyError,
+    TransportError,
+)
 
 _FORBIDDEN = 403
 _WANTS_CREDENTIALS = 407
@@ -30,7 +35,7 @@ class Tunnel:
     and what follows is the receiver's alone.
 
     The proxy resolves the names and judges where they lead; an address in a URL is judged here,
-    too. What the proxy does wrong is an httpx.ProxyError. Its own address has an allowance of its
+    too. What the proxy does wrong is an ProxyError. Its own address has an allowance of its
     own. ``patience``, in seconds, is the most that it has to take a connection.
     """
 
@@ -45,7 +50,7 @@ class Tunnel:
         self._heard = float("-inf")
 
     async def open(self, host: str, port: int) -> socket.socket:
-        """Ask for a tunnel. Raises httpx.ConnectError, EgressBlockedError and httpx.ProxyError."""
+        """Ask for a tunnel. Raises ConnectError, EgressBlockedError and ProxyError."""
         request = _connect_request(self._named(host, port), self._proxy.authorization)
         sock = await self._reach_proxy()
         try:
@@ -56,17 +61,17 @@ class Tunnel:
         except OSError as error:
             sock.close()
             said = "the proxy broke the connection instead of answering"
-            raise httpx.ProxyError(said) from error
+            raise ProxyError(said) from error
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def too_late(self, began: float, heard: float) -> httpx.TransportError:
+    def too_late(self, began: float, heard: float) -> TransportError:
         """See Dialer. A proxy that answers others is waiting for the receiver."""
         if max(self._heard, heard) < began:
-            return httpx.ProxyError("the proxy has answered nothing in time")
-        return httpx.ConnectTimeout("no connection came about in time")
+            return ProxyError("the proxy has answered nothing in time")
+        return ConnectTimeoutError("no connection came about in time")
 
     def _named(self, host: str, port: int) -> str:
         try:
@@ -85,9 +90,9 @@ class Tunnel:
         except OwnLimitError:
             raise
         except TimeoutError:
-            raise httpx.ProxyError("the proxy does not take a connection in time") from None
-        except httpx.ConnectError as error:
-            raise httpx.ProxyError(f"the proxy cannot be connected to: {error}") from error
+            raise ProxyError("the proxy does not take a connection in time") from None
+        except ConnectError as error:
+            raise ProxyError(f"the proxy cannot be connected to: {error}") from error
 
 
 def expect_tunnel(status: int, headers: Headers) -> None:
@@ -103,10 +108,10 @@ def expect_tunnel(status: int, headers: Headers) -> None:
     if status == _FORBIDDEN or (status == _WANTS_CREDENTIALS and not challenged):
         raise EgressBlockedError(f"the proxy refuses to connect there: status {status}")
     if status in _RECEIVER_FAILED:
-        raise httpx.ConnectError(f"the proxy could not connect: status {status}")
+        raise ConnectError(f"the proxy could not connect: status {status}")
     if status == _WANTS_CREDENTIALS:
-        raise httpx.ProxyError("the proxy does not accept our credentials: status 407")
-    raise httpx.ProxyError(f"the proxy opens no tunnel: status {status}")
+        raise ProxyError("the proxy does not accept our credentials: status 407")
+    raise ProxyError(f"the proxy opens no tunnel: status {status}")
 
 
 def _connect_request(authority: str, authorization: bytes | None) -> bytes:
@@ -121,7 +126,7 @@ def _connect_request(authority: str, authorization: bytes | None) -> bytes:
 async def _read_answer(sock: socket.socket) -> tuple[int, Headers]:
     """The head of the answer to CONNECT, and no byte more: what follows is the receiver's.
 
-    Bounded as a receiver's is. Raises OSError and httpx.ProxyError.
+    Bounded as a receiver's is. Raises OSError and ProxyError.
     """
     reader = AnswerReader()
     try:
@@ -142,7 +147,7 @@ def _feed_head(reader: AnswerReader, seen: bytes) -> int:
         end = seen.find(b"\n", taken) + 1 or len(seen)
         error = reader.feed(memoryview(seen)[taken:end])
         if error is not None:
-            raise httpx.ProxyError(f"the proxy failed: {error}")
+            raise ProxyError(f"the proxy failed: {error}")
         taken = end
     return taken
 
