@@ -4,7 +4,7 @@ import subprocess
 import sys
 from statistics import median
 
-DEPENDENCIES = "import aiokafka, prometheus_client, pydantic_settings"
+DEPENDENCIES = "import aiokafka, prometheus_client; from pydantic import BaseModel"
 OURS = "import app_worker"
 PROBE = """
 import resource, time

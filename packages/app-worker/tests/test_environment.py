@@ -1,11 +1,10 @@
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from app_worker.environment import describe, examine, load, settings_table, unknown_variables
 from app_worker.errors import EnvironmentProblems
@@ -13,7 +12,7 @@ from app_worker.variables import Allowed, CommaList, HoldsSecret, Settings, Unit
 
 
 class Kettle(Settings):
-    model_config = SettingsConfigDict(env_prefix="KETTLE_")
+    env_prefix: ClassVar[str] = "KETTLE_"
 
     owner: str = Field(description="Whose it is.")
     litres: Annotated[int, Unit("litres"), Field(ge=1, le=9)] = Field(
@@ -155,7 +154,7 @@ def test_the_table_is_made_from_the_fields() -> None:
 
 
 class Safe(Settings):
-    model_config = SettingsConfigDict(env_prefix="SAFE_")
+    env_prefix: ClassVar[str] = "SAFE_"
 
     code: Annotated[SecretStr, Field(min_length=5, max_length=8)] = Field(description="Opens it.")
     size: int = Field(default=1, description="Its size.")
@@ -185,7 +184,8 @@ class Door:
 
 
 class House(Settings):
-    model_config = SettingsConfigDict(env_prefix="HOUSE_", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    env_prefix: ClassVar[str] = "HOUSE_"
 
     door: Annotated[
         Door | None,

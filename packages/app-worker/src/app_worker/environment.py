@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from app_worker.errors import EnvironmentProblems
-from app_worker.variables import Settings, Variable, prefix_of, variable_of, variables, written
+from app_worker.variables import Settings, Variable, variable_of, variables, written
 
 MASK = "******"
 LONGEST_SHOWN_VALUE = 120
@@ -75,7 +75,7 @@ def unknown_variables(
     known: set[str] = set()
     prefixes: set[str] = set()
     for cls in classes:
-        prefixes.add(prefix_of(cls))
+        prefixes.add(cls.env_prefix)
         for variable in variables(cls):
             known.add(variable.name)
             if variable.secret:

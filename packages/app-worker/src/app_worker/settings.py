@@ -4,10 +4,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import SettingsConfigDict
 
 from app_worker.budget import drain_margin
 from app_worker.environment import examine, news, sentence
@@ -44,7 +43,7 @@ class KafkaSettings(Settings):
     Numbers and combinations are checked by kafka_utils, as a part of the validation here.
     """
 
-    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+    env_prefix: ClassVar[str] = "KAFKA_"
 
     bootstrap_servers: Annotated[CommaList, Allowed("host:port, several separated by commas")] = (
         Field(description="Brokers to ask first; they name the others.")
@@ -198,7 +197,7 @@ class KafkaSettings(Settings):
 class WorkerSettings(Settings):
     """What one worker process allows itself: ``WORKER_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="WORKER_")
+    env_prefix: ClassVar[str] = "WORKER_"
 
     max_in_flight: Annotated[int, Unit("records"), Field(ge=1, le=100_000)] = Field(
         default=100,

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +45,19 @@ CommaList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 """Texts between commas; spaces around them and empty ones are left out."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Base of settings: frozen values, read from nowhere by themselves; ``load`` gives them theirs.
 
     A subclass sets ``env_prefix`` and describes each field; error messages and the documentation's
     table are made from the fields. What concerns several fields, it says in ``mistakes``.
     """
 
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings' own
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the constructor is given: no hidden look at os.environ or a .env file."""
-        return (init_settings,)
+    env_prefix: ClassVar[str]
+    """What the names of its variables begin with."""
 
     def mistakes(self) -> Iterable[str]:
         """What is wrong with the values taken together: sentences that name the variables."""
@@ -96,18 +88,13 @@ def variables(cls: type[Settings]) -> tuple[Variable, ...]:
     return tuple(variable_of(cls, field) for field in cls.model_fields)
 
 
-def prefix_of(cls: type[Settings]) -> str:
-    """What the names of its variables begin with."""
-    return cls.model_config["env_prefix"]
-
-
 def variable_of(cls: type[Settings], field: str) -> Variable:
     """The variable behind one field."""
     info = cls.model_fields[field]
     kind = _kind(info.annotation)
     required = info.is_required()
     return Variable(
-        name=prefix_of(cls) + field.upper(),
+        name=cls.env_prefix + field.upper(),
         field=field,
         required=required,
         default="" if required else written(info.default),

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import SettingsConfigDict
 
 from app_worker.delays import DelaySchedule, parse_duration
 from app_worker.environment import examine, news, sentence, unknown_variables
@@ -139,7 +138,7 @@ Durations = Annotated[
 class WebhookSettings(Settings):
     """What is sent, where to, how often and how patiently: ``WEBHOOK_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="WEBHOOK_")
+    env_prefix: ClassVar[str] = "WEBHOOK_"
 
     topic: TopicName = Field("webhook", description="Where the events are.")
     endpoints: Annotated[
