@@ -1,15 +1,17 @@
 """The command line, as far as it needs no brokers."""
 
+import argparse
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from webhook_worker import __version__
-from webhook_worker.cli import main
+from webhook_worker.cli import code_of, main, parser
 from webhook_worker.commands import endpoints as check_command
 from webhook_worker.commands.endpoint_put import read_entries
 from webhook_worker.directory.table import read_entry
@@ -356,3 +358,43 @@ def test_what_a_secrets_file_holds_is_put_with_the_entry(tmp_path: Path) -> None
     assert mistakes == []
     assert [read_entry(key, text).id for key, text in entries.items()] == ["a", "b"]
     assert b"secrets_file" not in entries["a"]
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The code of every command below this one."""
+    if (command := parser.get_default("command")) is not None:
+        yield command
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from commands_of(each)
+
+
+def test_every_command_has_its_code() -> None:
+    names = list(commands_of(parser()))
+    assert "run.run" in names
+    assert all(callable(code_of(name)) for name in names)
+
+
+def test_a_worker_loads_nothing_that_only_other_commands_need() -> None:
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys\n"
+            "from webhook_worker import cli\n"
+            "cli.parser()\n"
+            "cli.code_of(cli.RUN)\n"
+            "print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    others = ("httpx", "yaml", "cryptography", "pydantic_settings", "kafka_utils.group")
+    assert not [name for name in loaded if name.startswith(others)]
+    ours = {name for name in loaded if name.startswith("webhook_worker.commands.")}
+    assert ours == {
+        f"webhook_worker.commands.{name}"
+        for name in ("run", "configured_sender", "exit_codes", "loading", "upkeep", "words")
+    }

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -24,15 +24,13 @@ from kafka_utils.aiokafka_internals import sender
 from kafka_utils.config import Security, check_client
 from kafka_utils.connection import reasons_unreachable, security_arguments
 from kafka_utils.errors import TopicCreationError, UnreachableError
-from kafka_utils.group import GroupDescription
-from kafka_utils.group_questions import (
-    Removed,
-    describe_cluster,
-    describe_group,
-    remove_static_members,
-)
 from kafka_utils.rules import Inspection
-from kafka_utils.topics import ClusterDescription
+
+if TYPE_CHECKING:
+    # Workers ask for offsets and topics, and never what a group looks like.
+    from kafka_utils.group import GroupDescription
+    from kafka_utils.group_questions import Removed
+    from kafka_utils.topics import ClusterDescription
 
 T = TypeVar("T")
 
@@ -179,28 +177,34 @@ class Admin:
         found = await self._ask(lambda client: self._committed(client, group_id, wanted))
         return {here: None if found[here] < 0 else found[here] for here in wanted}
 
-    async def describe_topics(self, topics: Iterable[str] | None = None) -> ClusterDescription:
+    async def describe_topics(self, topics: Iterable[str] | None = None) -> "ClusterDescription":
         """Return the brokers, and who leads and stores the topics' partitions; None for all topics.
 
         A missing topic is left out, and asking never creates one.
         """
+        from kafka_utils.group_questions import describe_cluster
+
         cluster = await self._ask(lambda client: describe_cluster(sender(client)))
         return cluster if topics is None else cluster.only(topics)
 
-    async def describe_group(self, group_id: str) -> GroupDescription:
+    async def describe_group(self, group_id: str) -> "GroupDescription":
         """Return the group's state, coordinator and members, and how far each has come.
 
         A group that does not exist is described too: see ``GroupDescription.exists``.
         """
+        from kafka_utils.group_questions import describe_group
+
         return await self._ask(lambda client: describe_group(sender(client), group_id))
 
-    async def remove_static_members(self, group_id: str, instance_ids: Iterable[str]) -> Removed:
+    async def remove_static_members(self, group_id: str, instance_ids: Iterable[str]) -> "Removed":
         """Take static members out of the group without waiting for their sessions to end.
 
         One that still runs is told by its next heartbeat and may join again. If the answer gets
         lost and is asked for again, members that are out already are among the unknown. Raises
         IncompatibleBrokerVersion with brokers before Kafka 2.4.
         """
+        from kafka_utils.group_questions import remove_static_members
+
         wanted = tuple(instance_ids)
         return await self._ask(
             lambda client: remove_static_members(sender(client), group_id, wanted)

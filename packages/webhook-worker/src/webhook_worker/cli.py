@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,25 +19,15 @@ from app_worker.errors import EnvironmentProblems
 from app_worker.settings import RETRY_GROUP_SUFFIX
 from kafka_utils import ConfigurationError, KafkaUtilsError
 from webhook_worker import __version__
-from webhook_worker.commands import (
-    check_config,
-    dead_letters,
-    endpoint_list,
-    endpoint_put,
-    endpoint_switch,
-    endpoint_trial,
-    endpoints,
-    run,
-    send,
-    topics,
-)
-from webhook_worker.commands import group as group_commands
 from webhook_worker.commands.exit_codes import FAILED, INTERRUPTED, MISUSED
+from webhook_worker.commands.words import LISTED_STATES, TEST_TYPE
 from webhook_worker.errors import DirectoryError
 from webhook_worker.topics import REPLICATION, RETRY_PARTITIONS, SOURCE_PARTITIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no other name
 Command = Callable[[argparse.Namespace, Mapping[str, str]], int]
+
+RUN = "run.run"
 
 LONGEST_NAME_BYTES = 32_767
 """The most that Kafka's protocol has room for."""
@@ -50,11 +41,11 @@ environment: KAFKA_*, WORKER_* and WEBHOOK_*."""
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command and return its exit status."""
     arguments = parser().parse_args(argv)
-    command: Command = arguments.command
+    command = code_of(arguments.command)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As Python does with standard error: names in a file can hold what no encoding has.
         sys.stdout.reconfigure(errors="backslashreplace")
-    if command is not run.run:
+    if arguments.command != RUN:
         # What aiokafka has to say is in the exceptions, which are told in one sentence.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
@@ -74,6 +65,16 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         return FAILED
 
 
+def code_of(name: str) -> Command:
+    """What a command does, ``module.function`` of ``commands``.
+
+    It is loaded when it is called: what others need costs a worker neither time nor memory.
+    """
+    module, function = name.split(".")
+    command: Command = getattr(import_module(f"webhook_worker.commands.{module}"), function)
+    return command
+
+
 def parser() -> argparse.ArgumentParser:
     """What the command line accepts."""
     top = argparse.ArgumentParser(
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "run", run.run, "work until SIGTERM or Ctrl-C")
+    _command(commands, "run", RUN, "work until SIGTERM or Ctrl-C")
     _add_check_config(commands)
     _add_endpoints(commands)
     _add_topics(commands)
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_check_config(commands: Commands) -> None:
     ours = _command(
-        commands, "check-config", check_config.check_config, "show the effective settings"
+        commands, "check-config", "check_config.check_config", "show the effective settings"
     )
     ours.add_argument(
         "--connect", action="store_true", help="also ask the brokers for topics and groups"
@@ -102,43 +103,45 @@ def _add_check_config(commands: Commands) -> None:
 
 def _add_endpoints(commands: Commands) -> None:
     group = _group(commands, "endpoints", "look after the endpoints")
-    every = _command(group, "list", endpoint_list.show_all, "print them, and in what state each is")
-    every.add_argument("--customer", type=_text, metavar="C", help="only those of this customer")
-    every.add_argument(
-        "--state", choices=endpoint_list.LISTED_STATES, help="only those in this state"
+    every = _command(
+        group, "list", "endpoint_list.show_all", "print them, and in what state each is"
     )
+    every.add_argument("--customer", type=_text, metavar="C", help="only those of this customer")
+    every.add_argument("--state", choices=LISTED_STATES, help="only those in this state")
     every.add_argument("--json", action="store_true", help="one JSON object a line")
     check = _command(
-        group, "check", endpoints.check, "tell what is wrong in a file of them, line by line"
+        group, "check", "endpoints.check", "tell what is wrong in a file of them, line by line"
     )
-    put = _command(group, "put", endpoint_put.put, "put all of a file into the topic of endpoints")
+    put = _command(
+        group, "put", "endpoint_put.put", "put all of a file into the topic of endpoints"
+    )
     for command in (check, put):
         command.add_argument(
             "file", type=Path, metavar="FILE", help="YAML, or JSON if it ends in .json"
         )
     delete = _command(
-        group, "delete", endpoint_put.delete, "take some out of the topic of endpoints"
+        group, "delete", "endpoint_put.delete", "take some out of the topic of endpoints"
     )
     delete.add_argument("ids", type=_text, nargs="+", metavar="ID", help="whom")
     trial = _command(
-        group, "test", endpoint_trial.send_test, "send one signed event, and show what came back"
+        group, "test", "endpoint_trial.send_test", "send one signed event, and show what came back"
     )
     trial.add_argument(
         "--type",
         type=_text,
-        default=endpoint_trial.TEST_TYPE,
+        default=TEST_TYPE,
         metavar="T",
-        help=f"of the event (default {endpoint_trial.TEST_TYPE})",
+        help=f"of the event (default {TEST_TYPE})",
     )
     off = _command(
         group,
         "disable",
-        endpoint_switch.disable,
+        "endpoint_switch.disable",
         "send nothing to it; what is due to it becomes dead letters",
     )
     off.add_argument("--why", type=_text, default="", metavar="TEXT", help="for those who ask")
     on = _command(
-        group, "enable", endpoint_switch.enable, "send to it again, whoever had disabled it"
+        group, "enable", "endpoint_switch.enable", "send to it again, whoever had disabled it"
     )
     for command in (trial, off, on):
         command.add_argument("id", type=_text, metavar="ID", help="the endpoint's id")
@@ -146,7 +149,7 @@ def _add_endpoints(commands: Commands) -> None:
 
 def _add_topics(commands: Commands) -> None:
     group = _group(commands, "topics", "look after the topics")
-    create = _command(group, "create", topics.create, "create those that are missing")
+    create = _command(group, "create", "topics.create", "create those that are missing")
     for name, default, of_what in (
         ("--partitions", SOURCE_PARTITIONS, "partitions of WEBHOOK_TOPIC"),
         ("--replication", REPLICATION, "brokers that store each partition"),
@@ -159,7 +162,7 @@ def _add_topics(commands: Commands) -> None:
 def _add_consumer_group(commands: Commands) -> None:
     ours = _group(commands, "group", "look after the consumer group")
     describe = _command(
-        ours, "describe", group_commands.describe, "show its state, coordinator, members and lag"
+        ours, "describe", "group.describe", "show its state, coordinator, members and lag"
     )
     part = describe.add_mutually_exclusive_group()
     part.add_argument("--state", action="store_true", help="without the members")
@@ -168,7 +171,7 @@ def _add_consumer_group(commands: Commands) -> None:
     remove = _command(
         ours,
         "remove-members",
-        group_commands.remove_members,
+        "group.remove_members",
         "take static members out without waiting for their sessions to end",
     )
     remove.add_argument(
@@ -191,7 +194,7 @@ def _add_consumer_group(commands: Commands) -> None:
 
 
 def _add_send(commands: Commands) -> None:
-    ours = _command(commands, "send", send.produce, "produce sample events, keyed by customer")
+    ours = _command(commands, "send", "send.produce", "produce sample events, keyed by customer")
     ours.add_argument(
         "--customer", type=_text, required=True, metavar="C", help="whom the event concerns"
     )
@@ -213,16 +216,16 @@ def _add_send(commands: Commands) -> None:
 
 def _add_dead_letters(commands: Commands) -> None:
     group = _group(commands, "dead-letters", "look at what was given up, and deliver it again")
-    every = _command(group, "list", dead_letters.show_all, "print them, and how many by reason")
+    every = _command(group, "list", "dead_letters.show_all", "print them, and how many by reason")
     every.add_argument("--json", action="store_true", help="one JSON object a line")
     every.add_argument("--count", action="store_true", help="only how many there are by reason")
-    one = _command(group, "show", dead_letters.show, "print everything about one of them")
+    one = _command(group, "show", "dead_letters.show", "print everything about one of them")
     one.add_argument("place", type=_place, metavar="PARTITION:OFFSET", help="as list prints it")
     one.add_argument("--payload", action="store_true", help="the event too")
     again = _command(
         group,
         "replay",
-        dead_letters.replay_all,
+        "dead_letters.replay_all",
         "deliver them again, each once, however often it is interrupted",
     )
     again.add_argument("--all", action="store_true", help="without any filter")
@@ -267,7 +270,7 @@ def _group(commands: Commands, name: str, help_text: str) -> Commands:
 
 
 def _command(
-    commands: Commands, name: str, command: Command, help_text: str
+    commands: Commands, name: str, command: str, help_text: str
 ) -> argparse.ArgumentParser:
     ours = commands.add_parser(name, help=help_text, description=help_text, epilog=EXIT_CODES)
     ours.set_defaults(command=command)

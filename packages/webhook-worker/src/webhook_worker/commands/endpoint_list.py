@@ -18,8 +18,6 @@ from webhook_worker.endpoint_state.table import word_for
 from webhook_worker.outcome import printable
 from webhook_worker.settings import AllSettings
 
-LISTED_STATES = ("enabled", "disabled", "failing", "suspected", "invalid")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -28,7 +26,7 @@ class Row:
     id: str
     customer_id: str
     state: str
-    """One of LISTED_STATES."""
+    """One of words.LISTED_STATES."""
     why: str = ""
     since: str | None = None
     origin: str = ""

@@ -21,8 +21,6 @@ from webhook_worker.sample import Sample, sample_value
 from webhook_worker.sending.pool import ConnectionLimits
 from webhook_worker.settings import AllSettings
 
-TEST_TYPE = "webhook.test"
-
 
 def send_test(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Make one attempt, as a worker would; FAILED unless it is answered with 2xx."""

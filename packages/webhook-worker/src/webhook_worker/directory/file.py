@@ -10,7 +10,6 @@ from webhook_worker.directory import BrokenEndpoint, EndpointProblem, Snapshot
 from webhook_worker.directory.document import Entry, ReadDocument, Stranger
 from webhook_worker.directory.entry import ReadSecrets, parse_endpoint
 from webhook_worker.directory.json_document import read_json
-from webhook_worker.directory.yaml_document import read_yaml
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.errors import (
     BadEndpointError,
@@ -156,7 +155,12 @@ def load(text: str, path: Path, secrets_in: ReadSecrets) -> Snapshot:
 
 def read_document(text: str, path: Path) -> Iterator[Entry | Stranger]:
     """The pieces of a file's text, not yet checked. Raises DirectoryError."""
-    read: ReadDocument = read_json if path.suffix.lower() == ".json" else read_yaml
+    read: ReadDocument = read_json
+    if path.suffix.lower() != ".json":
+        # Who has JSON, or a topic, need not load PyYAML.
+        from webhook_worker.directory.yaml_document import read_yaml
+
+        read = read_yaml
     return read(text, str(path))
 
 
