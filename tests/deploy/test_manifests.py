@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import trustme
@@ -37,6 +38,7 @@ from webhook_worker.settings import WebhookSettings, strangers
 
 KUBERNETES_VERSIONS = ("1.31", kubernetes_validate.latest_version())
 OVERLAYS = ("development", "production")
+MONITORING = KUBERNETES.with_name("monitoring")
 FILES = sorted(file.name for file in BASE.glob("*.yaml") if file.stem != "kustomization")
 PROCESSES = int(image_environment()["POD_PROCESSES"])
 PORTS = [WorkerSettings().metrics_port + index for index in range(PROCESSES)]
@@ -265,6 +267,82 @@ def test_changing_a_literal_rolls_the_pods(name: str, value: str, tmp_path: Path
     if name == "POD_MEMBERSHIP":
         workers = PodSettings.from_environment(environ).for_workers
         assert workers["KAFKA_GROUP_INSTANCE_ID"] == "webhook-worker-3"
+
+
+# Of the operator's PodMonitor v1 that what is used here; anything else would be a slip of the pen.
+POD_MONITOR = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["selector", "podMetricsEndpoints"],
+    "properties": {
+        "selector": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["matchLabels"],
+            "properties": {"matchLabels": {"additionalProperties": {"type": "string"}}},
+        },
+        "jobLabel": {"type": "string"},
+        "podMetricsEndpoints": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["port"],
+                "properties": {
+                    "port": {"type": "string"},
+                    "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
+                    "relabelings": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "sourceLabels": {"type": "array", "items": {"type": "string"}},
+                                "separator": {"type": "string"},
+                                "targetLabel": {"type": "string"},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+@needs_kustomize
+def test_with_the_operator_of_prometheus_each_process_is_a_target_as_without_it(
+    tmp_path: Path,
+) -> None:
+    changed = tmp_path / "kubernetes"
+    shutil.copytree(KUBERNETES, changed)
+    kustomization = changed / "overlays" / "production" / "kustomization.yaml"
+    assert (KUBERNETES / "components" / "pod-monitor").is_dir()
+    kustomization.write_text(
+        kustomization.read_text() + "components: [../../components/pod-monitor]\n"
+    )
+    manifests = built(changed / "overlays" / "production")
+    monitor, fleet = manifests["PodMonitor"], manifests["StatefulSet"]
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    assert monitor["metadata"]["namespace"] == fleet["metadata"]["namespace"]
+    spec = monitor["spec"]
+    jsonschema.validate(spec, POD_MONITOR)
+    assert spec["selector"] == fleet["spec"]["selector"]
+    ports = [each["name"] for each in container_of(fleet)["ports"]]
+    assert [each["port"] for each in spec["podMetricsEndpoints"]] == ports
+    # The labels that alerts and boards rely on are what scrape.yaml makes.
+    job = yaml.safe_load((MONITORING / "scrape.yaml").read_text())["scrape_configs"][0]
+    assert fleet["spec"]["template"]["metadata"]["labels"][spec["jobLabel"]] == job["job_name"]
+    [named] = [each for each in job["relabel_configs"] if each.get("target_label") == "instance"]
+    for each in spec["podMetricsEndpoints"]:
+        assert each["interval"] == job["scrape_interval"]
+        assert each["relabelings"] == [
+            {
+                "sourceLabels": named["source_labels"],
+                "separator": named["separator"],
+                "targetLabel": named["target_label"],
+            }
+        ]
 
 
 def fill(places: Mapping[str, Path]) -> None:
