@@ -10,9 +10,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -20,7 +21,7 @@ from aiokafka.errors import KafkaError
 from app_worker.environment import load
 from app_worker.settings import KafkaSettings
 from deploy.demo.observe import ClusterView
-from deploy.demo.pods import Pod, PodError
+from deploy.demo.pods import PodError
 from deploy.demo.stage import PARTITIONS, StageError, create_topics
 from deploy.drill.account import Account, Figures
 from deploy.drill.fleet import Fleet, FleetError
@@ -63,9 +64,9 @@ def main() -> int:
         guard.remove(directory)
         try:
             return _drill(settings, guard, directory, kept)
-        except (BrokersUnavailable, StageError, FleetError, PodError, KafkaError) as error:
+        except (BrokersUnavailable, StageError, KafkaError) as error:
             shutil.copytree(directory / "logs", kept, dirs_exist_ok=True)
-            print(f"The drill could not be played to its end: {error}\nThe logs are in {kept}")
+            print(f"The drill could not be begun: {error}\nThe logs are in {kept}")
             return 1
 
 
@@ -85,19 +86,17 @@ def _drill(settings: DrillSettings, guard: Guard, directory: Path, kept: Path) -
         ledger = directory / "ledger"
         write_endpoints(directory, start_customers(guard, logs, ledger, LONG_SECONDS))
         create_topics(environment, ["--partitions", str(PARTITIONS)])
-        pods = place_pods(settings, guard, logs, environment)
         print(
             f"Kafka {cluster.version}, {settings.pods} pods x {settings.processes} workers, "
-            f"{'static' if settings.static else 'dynamic'} members, {settings.rate} events/s, "
+            f"{' and '.join(settings.memberships)} members, {settings.rate} events/s, "
             f"1 % of which take {LONG_SECONDS:g} s"
         )
-        stage = _Stage(settings, guard, logs, environment, cluster, pods)
-        try:
-            rows, lost = asyncio.run(_play(stage, ledger, kept))
-        finally:
-            kill_sessions([pod.session for pod in pods if pod.running])
-    broken = broken_promises(rows, lost)
-    print("\n".join(["", *table(rows), ""]))
+        stage = _Stage(settings, guard, logs, environment, cluster, ledger)
+        told = asyncio.run(_play(stage, kept))
+    broken = broken_promises(told.rows, told.lost)
+    print("\n".join(["", *table(told.rows), ""]))
+    if told.cut_short:
+        broken.append(f"The drill could not be played to its end: {told.cut_short}")
     print("\n".join(broken) if broken else "Every promise held.")
     if broken:
         shutil.copytree(logs, kept, dirs_exist_ok=True)
@@ -114,62 +113,102 @@ class _Stage:
     logs: Path
     environment: dict[str, str]
     cluster: Cluster
-    pods: list[Pod]
+    ledger: Path
 
     @property
     def kafka(self) -> KafkaSettings:
         """As the workers read them."""
         return load(KafkaSettings, self.environment)
 
-    def scene(self) -> Scene:
-        """What the steps act upon."""
-        settings = self.settings
-        view = ClusterView(self.kafka, TOPIC)
-        return Scene(
-            settings=settings,
-            fleet=Fleet(self.pods, settings.processes, view, TOPIC, PARTITIONS),
-            cluster=self.cluster,
-            admin=self.kafka.admin,
-            group_id=self.kafka.group_id,
-            say=_Telling(),
-            broken_pod=lambda pod: bad_release_of(
-                pod, settings, self.guard, self.logs, self.environment
-            ),
-        )
+
+@dataclass(slots=True)
+class _Told:
+    """What came of it."""
+
+    rows: list[tuple[Played, Figures]]
+    lost: int
+    cut_short: str
+    """Why the rest was not played; empty if all was."""
 
 
-async def _play(
-    stage: _Stage, ledger: Path, kept: Path
-) -> tuple[list[tuple[Played, Figures]], int]:
-    scene = stage.scene()
-    fleet, tail = scene.fleet, NoteTail(ledger)
-    async with fleet.view:
-        producer = create_producer(stage.kafka.producer_config())
+async def _play(stage: _Stage, kept: Path) -> _Told:
+    kafka, tail, say = stage.kafka, NoteTail(stage.ledger), _Telling()
+    played: list[Played] = []
+    owned: list[tuple[int, Mapping[int, str]]] = []
+    marks: list[tuple[int, str]] = []
+    cut_short = ""
+    producer = create_producer(kafka.producer_config())
+    async with ClusterView(kafka, TOPIC) as view:
         await producer.start()
-        watching = asyncio.create_task(fleet.watch())
         traffic = Traffic(producer, TOPIC, PARTITIONS, CUSTOMERS)
-        played: list[Played] = []
         try:
-            for part in _parts(scene.settings.steps):
-                assignor = {"KAFKA_ASSIGNOR": OLD} if part == ("assignor",) else {}
-                scene.say(f"all workers are ready after {await fleet.start(**assignor):.1f} s")
-                played += await _under_load(part, scene, traffic)
-                await _until_arrived(traffic, tail)
-                await fleet.stop()
+            for membership in stage.settings.memberships:
+                pods = place_pods(
+                    stage.settings, membership, stage.guard, stage.logs, stage.environment
+                )
+                fleet = Fleet(pods, stage.settings.processes, view, TOPIC, PARTITIONS, owned)
+                scene = _scene(stage, fleet, marks, say, partial(_until_arrived, traffic, tail))
+                async with _watched(fleet):
+                    for part in _parts(stage.settings.steps):
+                        try:
+                            await _play_part(part, scene, traffic, membership, played)
+                        except (FleetError, PodError, KafkaError):
+                            # The account of what was played is drawn up all the same.
+                            await _until_answered(traffic, tail)
+                            raise
+                        await _until_answered(traffic, tail)
+                        await fleet.stop()
+                        await fleet.until_gone()
+        except (FleetError, PodError, KafkaError) as error:
+            cut_short = str(error) or repr(error)
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
             await producer.stop()
+    tail.read_new()
     account = Account(traffic.sent, tail.seen)
-    picture = drawn(fleet.owned, account.deliveries_by_second(), scene.marks, PARTITIONS)
+    picture = drawn(owned, account.deliveries_by_second(), marks, PARTITIONS)
     (kept / "timeline.svg").write_text(picture)
     if traffic.refused:
-        scene.say(f"{traffic.refused} events were not acknowledged; nothing was promised for them")
+        say(f"{traffic.refused} events were not acknowledged; nothing was promised for them")
     rows = [
-        (each, account.figures(each.window, each.untouched, each.crashes_ns)) for each in played
+        (each, account.figures(each.window, each.untouched, each.crashes, each.led_anew_ns))
+        for each in played
     ]
-    return rows, account.lost
+    return _Told(rows, account.lost, cut_short)
+
+
+def _scene(
+    stage: _Stage,
+    fleet: Fleet,
+    marks: list[tuple[int, str]],
+    say: Callable[[str], object],
+    caught_up: Callable[[], Awaitable[None]],
+) -> Scene:
+    return Scene(
+        settings=stage.settings,
+        fleet=fleet,
+        cluster=stage.cluster,
+        admin=stage.kafka.admin,
+        group_id=stage.kafka.group_id,
+        say=say,
+        broken_pod=lambda pod: bad_release_of(
+            pod, stage.settings, stage.guard, stage.logs, stage.environment
+        ),
+        caught_up=caught_up,
+        marks=marks,
+    )
+
+
+@asynccontextmanager
+async def _watched(fleet: Fleet) -> AsyncIterator[None]:
+    """Who owns what is noted meanwhile; whatever happens, no pod of the fleet runs on."""
+    watching = asyncio.create_task(fleet.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        kill_sessions([pod.session for pod in fleet.pods if pod.running])
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def _parts(steps: Sequence[str]) -> list[tuple[str, ...]]:
@@ -178,25 +217,42 @@ def _parts(steps: Sequence[str]) -> list[tuple[str, ...]]:
     return [part for part in (usual, ("assignor",) if "assignor" in steps else ()) if part]
 
 
-async def _under_load(part: Sequence[str], scene: Scene, traffic: Traffic) -> list[Played]:
+async def _play_part(
+    part: Sequence[str], scene: Scene, traffic: Traffic, membership: str, played: list[Played]
+) -> None:
+    """Add what was played, so that it counts even if the rest cannot be."""
+    if "cold-start" not in part:
+        assignor = {"KAFKA_ASSIGNOR": OLD} if part == ("assignor",) else {}
+        scene.say(f"all workers are ready after {await scene.fleet.start(**assignor):.1f} s")
     enough = asyncio.Event()
     sending = asyncio.create_task(traffic.run(scene.settings.rate, enough))
     try:
-        return [await play(name, scene) for name in part]
+        for name in part:
+            played.append(await play(name, scene, membership))
     finally:
         enough.set()
         await sending
 
 
-async def _until_arrived(traffic: Traffic, tail: NoteTail) -> None:
+async def _until_answered(traffic: Traffic, tail: NoteTail) -> None:
     """Wait for what was sent, but not for ever: what is missing is lost."""
     give_up = time.monotonic() + SETTLE_SECONDS
-    wanted = {each.number for each in traffic.sent}
     while time.monotonic() < give_up:
         tail.read_new()
-        if wanted <= {note.number for note in tail.seen}:
+        if tail.answered.issuperset(each.number for each in traffic.sent):
             return
         await asyncio.sleep(1)
+
+
+async def _until_arrived(traffic: Traffic, tail: NoteTail) -> None:
+    """Wait until all that is sent by now has arrived at least. Raises FleetError."""
+    give_up = time.monotonic() + SETTLE_SECONDS
+    due = [each.number for each in traffic.sent]
+    while not tail.arrived.issuperset(due):
+        if time.monotonic() > give_up:
+            raise FleetError(f"a backlog was not delivered within {SETTLE_SECONDS:.0f} s")
+        await asyncio.sleep(0.5)
+        tail.read_new()
 
 
 class _Telling:

@@ -1,8 +1,9 @@
 """The account of a drill, drawn up from what was sent and what arrived; pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from deploy.demo.ledger import percentile
@@ -11,6 +12,8 @@ from deploy.drill.notes import Note
 LATE_SECONDS = 1.0
 COMMITTED_AFTER_SECONDS = 1.0
 """What was answered longer before a crash than this is committed, and must not come again."""
+READ_AFTER_SECONDS = 1.0
+"""So much later a busy receiver may read what a process had sent before it was killed."""
 
 
 class Sent(NamedTuple):
@@ -20,6 +23,18 @@ class Sent(NamedTuple):
     partition: int
     at_ns: int
     """When it was produced, in unix nanoseconds."""
+    acknowledged_ns: int
+    """From when on a consumer could have it: all replicas in sync did."""
+
+
+class Crash(NamedTuple):
+    """Workers were ended or stopped without a chance to commit; unix nanoseconds."""
+
+    began_ns: int
+    over_ns: int
+    """By when it had happened to all of them."""
+    partitions: frozenset[int]
+    """What they owned: nothing else may come again for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +54,11 @@ class Figures:
 
     events: int
     lost: int
+    """Events that were never answered: that one arrived is not yet a delivery."""
     repeated: int
     """Arrivals beyond the first."""
     unexplained: int
-    """Those of them whose first arrival had been answered long before any crash, or without one."""
+    """Those of them beyond one for each crash that had it in flight, or not yet committed."""
     late: int
     """Events whose first arrival was more than a second after they were produced."""
     worst_seconds: float | None
@@ -51,6 +67,8 @@ class Figures:
     """In each second that many of the events produced in it arrived in time; the least share."""
     longest_silence: float | None
     """On the partitions that were not touched: how long events waited and none arrived."""
+    slowest_resumption: float | None = None
+    """The same, counted from a new leader, on the partitions that got one."""
 
     @property
     def late_share(self) -> float:
@@ -73,45 +91,52 @@ class Account:
 
     @property
     def lost(self) -> int:
-        """Acknowledged events that never arrived."""
-        return sum(each.number not in self._arrived for each in self._sent)
+        """Acknowledged events that were never answered."""
+        return sum(each.number not in self._answered for each in self._sent)
 
     def figures(
-        self, window: Window, untouched: Collection[int], crashes_ns: Sequence[int] = ()
+        self,
+        window: Window,
+        untouched: Collection[int],
+        crashes: Sequence[Crash] = (),
+        led_anew_ns: Mapping[int, int] = MappingProxyType({}),
     ) -> Figures:
-        """The events produced in the window; ``crashes_ns`` is when processes were killed."""
+        """The events produced in the window; by partition, when a new leader was seen."""
         sent = [each for each in self._sent if each.at_ns in window]
         delays = sorted(
             (self._arrived[each.number][0] - each.at_ns) / 1e9
             for each in sent
             if each.number in self._arrived
         )
-        again = [each.number for each in sent for _ in self._arrived.get(each.number, ())[1:]]
+        again = [each for each in sent if len(self._arrived.get(each.number, ())) > 1]
         return Figures(
             events=len(sent),
-            lost=sum(each.number not in self._arrived for each in sent),
-            repeated=len(again),
-            unexplained=sum(not self._is_explained(number, crashes_ns) for number in again),
+            lost=sum(each.number not in self._answered for each in sent),
+            repeated=sum(len(self._arrived[each.number]) - 1 for each in again),
+            unexplained=sum(self._unexplained(each, crashes) for each in again),
             late=sum(delay > LATE_SECONDS for delay in delays),
             worst_seconds=delays[-1] if delays else None,
             p99_seconds=percentile(delays, 99),
             least_in_time=self._least_in_time(sent),
-            longest_silence=self._longest_silence([s for s in sent if s.partition in untouched]),
+            longest_silence=self._longest_silence(sent, dict.fromkeys(untouched, 0)),
+            slowest_resumption=self._longest_silence(sent, led_anew_ns),
         )
 
     def deliveries_by_second(self) -> Counter[int]:
         """First arrivals in each unix second."""
         return Counter(times[0] // 1_000_000_000 for times in self._arrived.values())
 
-    def _is_explained(self, number: int, crashes_ns: Sequence[int]) -> bool:
-        """Whether it was in flight at a crash, or answered since the last commit before it."""
-        first = self._arrived[number][0]
-        answered = self._answered.get(number)
-        spared_ns = round(COMMITTED_AFTER_SECONDS * 1e9)
-        return any(
-            first <= crash and (answered is None or answered > crash - spared_ns)
-            for crash in crashes_ns
+    def _unexplained(self, event: Sent, crashes: Sequence[Crash]) -> int:
+        """How often it came again, beyond once for each crash that can be the reason."""
+        first, *again = self._arrived[event.number]
+        answered = self._answered.get(event.number)
+        reasons = sum(
+            event.partition in crash.partitions
+            and first <= crash.over_ns + READ_AFTER_SECONDS * 1e9
+            and (answered is None or answered > crash.began_ns - COMMITTED_AFTER_SECONDS * 1e9)
+            for crash in crashes
         )
+        return max(0, len(again) - reasons)
 
     def _least_in_time(self, sent: Sequence[Sent]) -> float | None:
         seconds: defaultdict[int, list[bool]] = defaultdict(list)
@@ -123,25 +148,29 @@ class Account:
         whole = [seconds[second] for second in sorted(seconds)[1:-1]]
         return min((sum(each) / len(each) for each in whole), default=None)
 
-    def _longest_silence(self, sent: Sequence[Sent]) -> float | None:
-        """A silence begins with the last arrival, or when the oldest that waits was produced."""
+    def _longest_silence(self, sent: Sequence[Sent], since_ns: Mapping[int, int]) -> float | None:
+        """The longest on these partitions, each from its time on."""
         by_partition: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         for each in sent:
-            if each.number in self._arrived:
+            if each.partition in since_ns and each.number in self._arrived:
                 arrived = self._arrived[each.number][0]
-                by_partition[each.partition].append((arrived, each.at_ns))
-        silences = [_silence(sorted(pairs)) for pairs in by_partition.values()]
+                by_partition[each.partition].append((arrived, each.acknowledged_ns))
+        silences = [_silence(sorted(pairs), since_ns[here]) for here, pairs in by_partition.items()]
         return max(silences, default=None)
 
 
-def _silence(arrivals: Sequence[tuple[int, int]]) -> float:
-    """Of arrivals in order of time, each with the time its event was produced; seconds."""
+def _silence(arrivals: Sequence[tuple[int, int]], since_ns: int) -> float:
+    """Of arrivals in order of time, each with the time its event could be had from; seconds.
+
+    It begins with the arrival before, or when the oldest event that waits could be had.
+    """
     waiting_since: list[int] = []
-    for _, produced in reversed(arrivals):
-        waiting_since.append(min(produced, waiting_since[-1]) if waiting_since else produced)
+    for _, could_be_had in reversed(arrivals):
+        oldest = min(could_be_had, waiting_since[-1]) if waiting_since else could_be_had
+        waiting_since.append(oldest)
     waiting_since.reverse()
-    longest, previous = 0, 0
+    longest, previous = 0, since_ns
     for (arrived, _), since in zip(arrivals, waiting_since, strict=True):
         longest = max(longest, arrived - max(previous, since))
-        previous = arrived
+        previous = max(previous, arrived)
     return longest / 1e9

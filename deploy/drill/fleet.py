@@ -30,10 +30,11 @@ class Fleet:
         view: ClusterView,
         topic: str,
         partitions: int,
+        owned: list[tuple[int, Mapping[int, str]]],
     ) -> None:
         self.pods = pods
         self.topic = topic
-        self.owned: list[tuple[int, Mapping[int, str]]] = []
+        self.owned = owned
         """The owners of all partitions over time: unix nanoseconds, and pods by partition."""
         self._processes = processes
         self.view = view
@@ -50,6 +51,10 @@ class Fleet:
     async def stop(self) -> None:
         """Stop all at once, in order. Raises PodError."""
         await asyncio.gather(*(pod.stop() for pod in self.pods if pod.running))
+
+    async def until_gone(self) -> None:
+        """Wait until the group has no member left: static ones stay in it for their session."""
+        await self.ownership_when(lambda now: not now.members, "no member is left in the group")
 
     async def restart(self, pod: Pod, **environment: str) -> None:
         """Stop it in order, start it, and wait until it is ready, as Kubernetes does."""

@@ -1,15 +1,14 @@
 """What the receiver saw, as a file of notes of equal length that several can write and read."""
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _NOTE = struct.Struct("<?IQ")
 NOTE_BYTES = _NOTE.size
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """An event arrived, or was answered."""
 
     answered: bool
@@ -30,6 +29,9 @@ class NoteTail:
         self._offset = 0
         self.seen: list[Note] = []
         """All that was read."""
+        self.arrived: set[int] = set()
+        self.answered: set[int] = set()
+        """The numbers of the events that did so at least once."""
 
     def read_new(self) -> None:
         """Take in every whole note added since the last call."""
@@ -38,4 +40,7 @@ class NoteTail:
             added = file.read()
         whole = added[: len(added) - len(added) % _NOTE.size]
         self._offset += len(whole)
-        self.seen += [Note(*fields) for fields in _NOTE.iter_unpack(whole)]
+        notes = list(map(Note._make, _NOTE.iter_unpack(whole)))
+        self.seen += notes
+        self.answered.update(note.number for note in notes if note.answered)
+        self.arrived.update(note.number for note in notes if not note.answered)

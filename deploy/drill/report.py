@@ -6,10 +6,15 @@ from deploy.drill.account import Figures
 from deploy.drill.steps import Played
 
 MOST_SILENCE_SECONDS = 1.0
-"""Above that of the quiet step, on partitions that were not touched."""
+"""Above that of the quiet step, on partitions that were not touched; of the quiet step itself."""
 LEAST_IN_TIME = 0.95
-HEADINGS = ("step", "events", "lost", "repeated", "late", "p99", "worst", "in time", "silence")
-WIDTHS = (17, 8, 6, 9, 8, 8, 8, 9, 9)
+LEAST_SENT = 0.95
+"""Of the events that were to be sent: a drill at half its load shows half of it."""
+HEADINGS = (
+    *("step", "members", "took", "events", "lost", "repeated"),
+    *("late", "p99", "worst", "in time", "silence", "resumed"),
+)
+WIDTHS = (17, 8, 7, 9, 6, 9, 8, 8, 8, 8, 9, 9)
 
 
 def table(rows: Sequence[tuple[Played, Figures]]) -> list[str]:
@@ -27,33 +32,51 @@ def table(rows: Sequence[tuple[Played, Figures]]) -> list[str]:
 def broken_promises(rows: Sequence[tuple[Played, Figures]], lost: int) -> list[str]:
     """What was promised and not kept, one sentence each; empty is good."""
     broken = [f"{lost} events are lost."] if lost else []
-    usual = next((f.longest_silence for p, f in rows if p.name == "quiet"), None) or 0.0
+    usual = {p.membership: f.longest_silence or 0.0 for p, f in rows if p.name == "quiet"}
     for played, figures in rows:
-        broken += [f"{played.name}: {said}" for said in _broken(played, figures, usual)]
+        said = _broken(played, figures, usual.get(played.membership, 0.0))
+        broken += [f"{played.name} ({played.membership}): {each}" for each in said]
     return broken
 
 
 def _broken(played: Played, figures: Figures, usual_silence: float) -> Iterator[str]:
+    seconds = _length(played)
     if not figures.events:
         yield "nothing was sent, so nothing was shown."
+    elif figures.events < LEAST_SENT * played.settings.rate * seconds:
+        yield f"only {figures.events / seconds:,.0f} events/s were sent."
     if played.graceful and figures.repeated:
         yield f"{figures.repeated} deliveries were repeated."
     if figures.unexplained and not played.graceful:
         yield (
             f"{figures.unexplained} deliveries were repeated that were neither in flight nor "
-            "answered less than a second before the crash."
+            "answered less than a second before the crash, or more than once for it."
         )
-    silence = figures.longest_silence
-    if silence is not None and silence > usual_silence + MOST_SILENCE_SECONDS:
+    if played.moved_beyond:
+        yield f"{played.moved_beyond} partitions moved that could have stayed."
+    # A quiet fleet that stands still is no measure for the others.
+    most = MOST_SILENCE_SECONDS + (0.0 if played.name == "quiet" else usual_silence)
+    silence, resumption = figures.longest_silence, figures.slowest_resumption
+    if silence is not None and silence > most:
         yield f"a partition that was not touched was silent for {silence:.2f} s."
-    if played.name == "rolling" and (figures.least_in_time or 0.0) < LEAST_IN_TIME:
+    if resumption is not None and resumption > most:
+        yield f"a partition was silent for {resumption:.2f} s though it had a new leader."
+    # Of few pods, one that waits for its drain is more than that by itself.
+    held_to = played.name == "rolling" and 1 / played.settings.pods <= 1 - LEAST_IN_TIME
+    if held_to and (figures.least_in_time or 0.0) < LEAST_IN_TIME:
         share = figures.least_in_time or 0.0
         yield f"in one second only {share:.0%} of the events arrived within a second."
+
+
+def _length(played: Played) -> float:
+    return (played.window.end_ns - played.window.start_ns) / 1e9
 
 
 def _cells(played: Played, figures: Figures) -> tuple[str, ...]:
     return (
         played.name,
+        played.membership,
+        f"{_length(played):.0f} s",
         f"{figures.events:,}",
         f"{figures.lost}",
         f"{figures.repeated}",
@@ -62,6 +85,7 @@ def _cells(played: Played, figures: Figures) -> tuple[str, ...]:
         _seconds(figures.worst_seconds),
         "-" if figures.least_in_time is None else f"{figures.least_in_time:.1%}",
         _seconds(figures.longest_silence),
+        _seconds(figures.slowest_resumption),
     )
 
 

@@ -1,6 +1,6 @@
 """What the drill can be told through the environment."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -8,6 +8,7 @@ from typing import Self
 from deploy.demo.settings import whole_number
 
 STEPS = (
+    "cold-start",
     "quiet",
     "kill",
     "rolling",
@@ -18,6 +19,7 @@ STEPS = (
     "assignor",
 )
 """In the order in which they are played; each can be played alone."""
+MEMBERSHIPS = ("dynamic", "static")
 
 
 class DrillSettingsError(ValueError):
@@ -36,8 +38,8 @@ class DrillSettings:
     quiet_seconds: int = 30
     """How long nothing is done to the fleet, for comparison."""
     steps: tuple[str, ...] = STEPS
-    static: bool = False
-    """Whether the workers are static members."""
+    memberships: tuple[str, ...] = ("dynamic",)
+    """What members the workers are; a fleet of each goes through all steps."""
     kafka_version: str | None = None
 
     @classmethod
@@ -47,18 +49,15 @@ class DrillSettings:
         usual = cls()
 
         number = partial(whole_number, environ, problems)
-        membership = environ.get("MEMBERSHIP", "").strip() or "dynamic"
-        if membership not in ("dynamic", "static"):
-            problems.append(f"MEMBERSHIP={membership!r}: allowed are dynamic and static")
-        wanted = [each.strip() for each in environ.get("STEP", "").split(",") if each.strip()]
-        problems += _unknown(wanted)
+        members = _chosen(environ, problems, "MEMBERSHIP", MEMBERSHIPS)
+        steps = _chosen(environ, problems, "STEP", STEPS)
         settings = cls(
             pods=number("DRILL_PODS", usual.pods, range(2, 101)),
             processes=number("DRILL_PROCESSES", usual.processes, range(1, 17)),
             rate=number("DRILL_RATE", usual.rate, range(1, 100_001)),
             quiet_seconds=number("DRILL_QUIET_SECONDS", usual.quiet_seconds, range(5, 3_601)),
-            steps=tuple(step for step in STEPS if step in wanted) or STEPS,
-            static=membership == "static",
+            steps=steps or STEPS,
+            memberships=members or usual.memberships,
             kafka_version=environ.get("KAFKA_VERSION") or None,
         )
         if problems:
@@ -66,6 +65,12 @@ class DrillSettings:
         return settings
 
 
-def _unknown(steps: Iterable[str]) -> list[str]:
-    known = ", ".join(STEPS)
-    return [f"STEP={step!r}: known are {known}" for step in steps if step not in STEPS]
+def _chosen(
+    environ: Mapping[str, str], problems: list[str], name: str, known: Sequence[str]
+) -> tuple[str, ...]:
+    """Those of the known words that a variable lists, in their own order."""
+    wanted = [each.strip() for each in environ.get(name, "").split(",") if each.strip()]
+    problems += [
+        f"{name}={word!r}: known are {', '.join(known)}" for word in wanted if word not in known
+    ]
+    return tuple(word for word in known if word in wanted)

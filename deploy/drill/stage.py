@@ -59,19 +59,23 @@ def start_customers(guard: Guard, logs: Path, ledger: Path, long_seconds: float)
 
 
 def place_pods(
-    settings: DrillSettings, guard: Guard, directory: Path, environment: Mapping[str, str]
+    settings: DrillSettings,
+    membership: str,
+    guard: Guard,
+    directory: Path,
+    environment: Mapping[str, str],
 ) -> list[Pod]:
-    """The pods, not started yet."""
+    """The pods of a fleet, not started yet."""
     ranges = free_port_ranges(settings.pods, settings.processes)
     pods = []
     for number, port in enumerate(ranges):
         name = f"pod-{number:02}"
-        static = {"KAFKA_GROUP_INSTANCE_ID": name} if settings.static else {}
+        static = {"KAFKA_GROUP_INSTANCE_ID": name} if membership == "static" else {}
         pods.append(
             Pod(
                 name,
                 guard=guard,
-                directory=directory / name,
+                directory=directory / f"{membership}-{name}",
                 base_port=port,
                 processes=settings.processes,
                 environment={**environment, **static},
@@ -87,7 +91,7 @@ def bad_release_of(
     return Pod(
         pod.name,
         guard=guard,
-        directory=directory / f"{pod.name}-bad",
+        directory=directory / f"bad-{pod.name}",
         base_port=pod.ports[0],
         processes=settings.processes,
         environment={**environment, "WEBHOOK_RETRY_SCHEDULE": "soon"},

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from deploy.drill.account import Sent
@@ -39,8 +40,12 @@ class Traffic:
         while not enough.is_set():
             due = began + (self._number - first) / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            answer = await self._send(self._number)
             self._number += 1
+            try:
+                answer = await self._send(self._number - 1)
+            except KafkaError:
+                self.refused += 1  # The brokers were away for too long; go on.
+                continue
             unanswered.add(answer)
             answer.add_done_callback(unanswered.discard)
         if unanswered:
@@ -55,15 +60,21 @@ class Traffic:
             "timestamp": datetime.now(UTC).isoformat(),
             "data": {"number": number, "filling": FILLING},
         }
-        sent = Sent(number, partition, time.time_ns())
+        produced_ns = time.time_ns()
         answer: asyncio.Future[RecordMetadata] = await self._producer.send(
             self._topic, json.dumps(event).encode(), key=b"%d" % number, partition=partition
         )
-        answer.add_done_callback(partial(self._note, sent))
+        answer.add_done_callback(partial(self._note, number, partition, produced_ns))
         return answer
 
-    def _note(self, sent: Sent, answer: asyncio.Future[RecordMetadata]) -> None:
+    def _note(
+        self,
+        number: int,
+        partition: int,
+        produced_ns: int,
+        answer: asyncio.Future[RecordMetadata],
+    ) -> None:
         if answer.cancelled() or answer.exception():
             self.refused += 1
         else:
-            self.sent.append(sent)
+            self.sent.append(Sent(number, partition, produced_ns, time.time_ns()))
