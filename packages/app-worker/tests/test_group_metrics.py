@@ -19,7 +19,9 @@ class Told:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.events = GroupMetrics(WorkerMetrics(self.registry), "g")
+        self.now = 1_000.0
+        metrics = WorkerMetrics(self.registry)
+        self.events = GroupMetrics(metrics, "g", session_timeout_ms=6_000, now=lambda: self.now)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"worker_{name}", {"group": "g"} | labels)
@@ -91,6 +93,15 @@ def test_a_rebalance_counts_by_its_reason_and_tells_how_long_each_phase_took(
         "sync_seconds": 0.125,
     }
     assert expected.items() <= line.__dict__.items()
+
+
+def test_how_long_a_start_took_can_be_compared_with_the_session(told: Told) -> None:
+    assert told.value("session_timeout_seconds") == 6
+    assert told.value("joined_timestamp_seconds") is None
+    told.events.rebalanced(rebalance())
+    told.now = 2_000.0
+    told.events.rebalanced(rebalance(generation=8))
+    assert told.value("joined_timestamp_seconds") == 1_000
 
 
 def test_only_a_leader_has_a_time_of_planning(told: Told) -> None:
@@ -167,7 +178,7 @@ def samples(registry: CollectorRegistry) -> list[str]:
 def test_two_groups_of_one_process_have_series_of_their_own() -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
-    one, two = GroupMetrics(metrics, "g"), GroupMetrics(metrics, "g.retry")
+    one, two = (GroupMetrics(metrics, group, 6_000) for group in ("g", "g.retry"))
     one.rebalanced(rebalance(generation=1))
     two.rebalanced(rebalance(generation=9))
     values = [

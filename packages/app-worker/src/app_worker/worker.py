@@ -191,7 +191,7 @@ class _Worker:
             process_index=worker.process_index,
             revoke_timeout_ms=worker.drain_timeout_ms,
         )
-        events = GroupMetrics(self._metrics, config.group_id)
+        events = GroupMetrics(self._metrics, config.group_id, config.session_timeout_ms)
         controller = Controller(
             consumer=await self._stack.enter_async_context(
                 connected(lambda: create_consumer(config, events))

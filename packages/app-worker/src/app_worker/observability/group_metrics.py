@@ -1,6 +1,8 @@
 """Turns what a consumer tells of its group membership into metrics and log lines."""
 
 import logging
+import time
+from collections.abc import Callable
 
 from app_worker.observability.metrics import WorkerMetrics
 from kafka_utils import ConsumerEvents
@@ -18,7 +20,17 @@ class GroupMetrics(ConsumerEvents):
     Commits are not counted here: the worker counts its own, several requests each.
     """
 
-    def __init__(self, metrics: WorkerMetrics, group: str) -> None:
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        group: str,
+        session_timeout_ms: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``now`` gives unix seconds."""
+        self._now = now
+        self._joined = False
+        metrics.session_timeout.labels(group).set(session_timeout_ms / 1000)
         self._metrics = metrics
         self._group = group
         self._seconds = metrics.rebalance_phase_seconds
@@ -32,6 +44,9 @@ class GroupMetrics(ConsumerEvents):
         """A new generation is in force."""
         self._metrics.generations.labels(self._group, rebalance.reason).inc()
         self._generation.set(rebalance.generation)
+        if not self._joined:
+            self._joined = True
+            self._metrics.joined.labels(self._group).set(self._now())
         self._changed("added", len(rebalance.added))
         phases = {
             "prepare": rebalance.prepare_seconds,

@@ -227,6 +227,20 @@ COORDINATOR_ID = Metric(
     labels=("group",),
     help="The broker that coordinates the group; -1 while none is known.",
 )
+JOINED = Metric(
+    name="worker_joined_timestamp_seconds",
+    kind=Gauge,
+    unit="seconds",
+    labels=("group",),
+    help="Unix time at which this process came into the group for the first time.",
+)
+SESSION_TIMEOUT = Metric(
+    name="worker_session_timeout_seconds",
+    kind=Gauge,
+    unit="seconds",
+    labels=("group",),
+    help="How long the group keeps a member of which it hears nothing.",
+)
 OWNED_PARTITIONS = Metric(
     name="worker_owned_partitions",
     kind=Gauge,
@@ -362,6 +376,8 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     EVICTIONS,
     GROUP_RETRIES,
     COORDINATOR_ID,
+    JOINED,
+    SESSION_TIMEOUT,
     OWNED_PARTITIONS,
     LOST_RECORDS,
     UNREADABLE_BATCHES,
@@ -414,6 +430,8 @@ class WorkerMetrics:
         self.evictions = EVICTIONS.bind(registry)
         self.group_retries = GROUP_RETRIES.bind(registry)
         self.coordinator_id = COORDINATOR_ID.bind(registry)
+        self.joined = JOINED.bind(registry)
+        self.session_timeout = SESSION_TIMEOUT.bind(registry)
         self.owned_partitions = OWNED_PARTITIONS.bind(registry)
         self.lost_records = LOST_RECORDS.bind(registry)
         self.unreadable_batches = UNREADABLE_BATCHES.bind(registry)
