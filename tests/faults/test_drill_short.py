@@ -30,7 +30,8 @@ def test_a_rolling_restart_loses_and_repeats_nothing(tmp_path: Path) -> None:
         check=False,
     )
     said = drill.stdout + drill.stderr
-    row = re.search(r"^rolling +dynamic +\d+ s +([\d,]+) +(\d+) +(\d+) ", drill.stdout, re.MULTILINE)
+    cells = r"^rolling +dynamic +\d+ s +([\d,]+) +(\d+) +(\d+) "
+    row = re.search(cells, drill.stdout, re.MULTILINE)
     assert row, said
     events, lost, repeated = (int(cell.replace(",", "")) for cell in row.groups())
     assert events > 100, said
