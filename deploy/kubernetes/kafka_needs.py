@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app_worker.environment import load
+from app_worker.handover.words import handover_topic
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings
 from webhook_worker.settings import WebhookSettings
 from webhook_worker.topics import DAY_SECONDS, topic_specs
@@ -44,12 +45,16 @@ class Grant:
 def grants(webhook: WebhookSettings, group: str) -> tuple[Grant, ...]:
     """Every right that is needed; Read brings Describe with it, and so does Write."""
     topic, delays, names = webhook.topic, f"{webhook.topic}.retry.", webhook.topic_names
+    handover = handover_topic(topic)
     dead, delay_groups = names.dead_letters, f"{group}{RETRY_GROUP_SUFFIX}"
     found = [
         Grant(WORKER, "topic", topic, ("Read",), "events"),
         Grant(WORKER, "topic", delays, ("Read", "Write"), "park, and try again", prefixed=True),
         Grant(WORKER, "topic", dead, ("Write",), "give up"),
         Grant(WORKER, "topic", names.endpoint_state, ("Read", "Write"), "disable endpoints"),
+        Grant(
+            WORKER, "topic", handover, ("Read", "Write", "DescribeConfigs"), "`WORKER_HANDOVER=on`"
+        ),
         Grant(WORKER, "group", group, ("Read",), "join, commit"),
         Grant(WORKER, "group", delay_groups, ("Read",), "the same for what is parked"),
         Grant(OPERATOR, "cluster", "", ("Create",), "`topics create`"),

@@ -83,6 +83,7 @@ def test_rights_follow_the_names_that_are_set() -> None:
     assert named == {
         "events",
         "events.retry.",
+        "events.handover",
         "webhook.dead-letter",
         "events.endpoint-state",
         "customers",
@@ -134,7 +135,7 @@ def bindings(grant: Grant) -> Iterator[AclBinding]:
             ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
             f"User:{PRINCIPALS[grant.principal]}",
             "*",
-            AclOperation[operation.upper()],
+            AclOperation[re.sub(r"\B([A-Z])", r"_\1", operation).upper()],
             AclPermissionType.ALLOW,
         )
 
@@ -214,6 +215,7 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     common = {
         **EVERYTHING,
         "WEBHOOK_RETRY_SCHEDULE": "1s",
+        "WORKER_HANDOVER": "on",
         "WEBHOOK_EGRESS_ALLOW": "127.0.0.0/8",
         "WORKER_METRICS_PORT": str(port),
     }
@@ -243,6 +245,7 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     ):
         try:
             until(lambda: _dead_letters(port) >= 1, worker, log)
+            assert 'worker_handover_mode{mode="on",reason=""} 1.0' in _metrics(port)
             letters = printed(by_certificate, "dead-letters", "list", "--json").splitlines()
             assert json.loads(letters[0])["reason"] == "exhausted"
             printed(by_certificate, "dead-letters", "replay", "--all", "--yes")
@@ -282,12 +285,16 @@ def _write_endpoints(servers: str, port: int) -> None:
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
-def _dead_letters(port: int) -> float:
+def _metrics(port: int) -> str:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            text = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
     except OSError:
-        return 0.0
+        return ""
+
+
+def _dead_letters(port: int) -> float:
+    text = _metrics(port)
     found = re.search(r'(?m)^worker_dead_letters_total\{reason="exhausted"\} (\S+)$', text)
     return float(found[1]) if found else 0.0

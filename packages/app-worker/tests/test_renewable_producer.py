@@ -1,6 +1,7 @@
 """A producer that is replaced once a batch of it has failed."""
 
 import asyncio
+from typing import NamedTuple
 
 import pytest
 from aiokafka.errors import (
@@ -13,6 +14,10 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app_worker.renewable_producer import Headers, RenewableProducer
+
+
+class Stored(NamedTuple):
+    offset: int
 
 
 class OneProducer:
@@ -38,12 +43,13 @@ class OneProducer:
         topic: str,
         value: bytes | None = None,
         key: bytes | None = None,
+        partition: int | None = None,
         *,
         headers: Headers | None = None,
     ) -> asyncio.Future[object]:
         if self.at_send:
             raise self.at_send
-        return self._answer(topic)
+        return self._answer(topic if partition is None else f"{topic}-{partition}")
 
     async def partitions_for(self, topic: str) -> set[int]:
         return {7}
@@ -66,7 +72,7 @@ class OneProducer:
             answer.set_exception(self.at_answer)
         else:
             self.sent.append(topic)
-            answer.set_result(None)
+            answer.set_result(Stored(len(self.sent)))
         return answer
 
 
@@ -173,3 +179,25 @@ async def test_a_producer_that_does_not_start_is_stopped_and_another_is_tried() 
     await send(producer)
     assert factory.made[2].sent == ["t"]
     await producer.stop()
+
+
+async def test_a_record_for_one_partition_is_told_where_it_stands() -> None:
+    factory = Factory()
+    producer = RenewableProducer(factory)
+
+    assert [await producer.send_to("t", partition, b"v") for partition in (7, 3)] == [1, 2]
+    assert factory.made[0].sent == ["t-7", "t-3"]
+
+
+async def test_what_comes_after_a_renewal_goes_through_another_producer() -> None:
+    factory = Factory()
+    producer = RenewableProducer(factory)
+    await send(producer)
+
+    producer.renew()
+    producer.renew()
+    await send(producer)
+    await producer.stop()
+
+    assert [len(each.sent) for each in factory.made] == [1, 1]
+    assert factory.made[0].stopped

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
@@ -48,6 +48,12 @@ METHODS: Final[list[tuple[type, str, str, str]]] = [
     (AIOKafkaClient, "ready", "(self, node_id, *, group)", "the coordinator can be talked to"),
     (AIOKafkaClient, "coordinator_lookup", "(self, coordinator_type, coordinator_key)", "find"),
     (AIOKafkaClient, "set_topics", "(self, topics)", "the leader watches all topics"),
+    (
+        AIOKafkaClient,
+        "_metadata_update",
+        "(self, cluster_metadata, topics)",
+        "no missing topic is ever named",
+    ),
     (AIOKafkaClient, "force_metadata_update", "(self)", "counts as of now"),
     (AIOKafkaConsumer, "_wait_topics", "(self)", "start is written again"),
     (AIOKafkaConsumer, "start", "(self)", "names its parts itself, and has no hook"),
@@ -109,6 +115,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
         "reset_strategy paused"
     ),
     "connection": "_request_timeout",
+    "producer": "client",
 }
 
 OURS: Final = {
@@ -161,6 +168,7 @@ async def objects() -> Any:
     await asyncio.sleep(0)  # It has begun to fetch, and made what it waits for.
     connection: Any = AIOKafkaConnection("127.0.0.1", 1)
     consumer: Any = AIOKafkaConsumer()
+    producer: Any = AIOKafkaProducer()
     yield {
         "consumer": consumer,
         "fetcher": fetcher,
@@ -169,9 +177,11 @@ async def objects() -> Any:
         "assignment": state.subscription.assignment,
         "partition": state.subscription.assignment.state_value(A),
         "connection": connection,
+        "producer": producer,
     }
     await fetcher.close()
     await consumer.stop()
+    await producer.stop()
 
 
 @pytest.mark.parametrize("kind", ATTRIBUTES)

@@ -22,6 +22,8 @@ class FakeAdmin:
         self.topics = topics
         self.denied = denied
         self.asked: list[tuple[str, list[TopicPartition]]] = []
+        self.handover: dict[str, dict[str, str]] = {}
+        """The hand-over topic, if it is there, with its settings."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,6 +39,15 @@ class FakeAdmin:
     async def brokers(self) -> int:
         return 3
 
+    async def list_topics(self) -> set[str]:
+        return {*self.topics, *self.handover}
+
+    async def topic_config(self, topic: str) -> dict[str, str] | None:
+        return self.handover.get(topic)
+
+    async def broker_config(self) -> dict[str, str]:
+        return {}
+
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         return {topic: 4 for topic in topics if topic in self.topics}
 
@@ -49,7 +60,7 @@ class FakeAdmin:
         return dict.fromkeys(partitions)
 
 
-def run(admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+def run(admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **more: str) -> int:
     endpoints = tmp_path / "endpoints.yaml"
     endpoints.write_text("endpoints: []")
     environ = {
@@ -57,6 +68,7 @@ def run(admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> in
         "KAFKA_GROUP_ID": "hooks",
         "WEBHOOK_ENDPOINTS": str(endpoints),
         "WEBHOOK_RETRY_SCHEDULE": "1s",
+        **more,
     }
     monkeypatch.setattr(KafkaSettings, "admin", lambda *_: admin)
     return main(["check-config", "--connect"], environ)
@@ -92,3 +104,26 @@ def test_a_group_that_may_not_be_read_is_told_and_fails(
     out = capsys.readouterr().out
     assert "group hooks: readable" in out
     assert "group hooks.retry: not readable: [Error 30] GroupAuthorizationFailedError" in out
+
+
+@pytest.mark.parametrize(
+    ("handover", "said", "status"),
+    [
+        ({"webhook.handover": {"retention.ms": "-1"}}, "as hand-over needs it", 0),
+        ({}, "not usable for hand-over: missing topic webhook.handover; create with: ", 1),
+        ({"webhook.handover": {"cleanup.policy": "compact"}}, "has cleanup.policy=compact", 1),
+    ],
+)
+def test_the_topic_of_hand_over_is_looked_at_and_matters_where_it_is_to_be_used(
+    handover: dict[str, dict[str, str]],
+    said: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    admin = FakeAdmin(TOPICS)
+    admin.handover = handover
+    assert run(admin, monkeypatch, tmp_path, WORKER_HANDOVER="on") == status
+    assert said in capsys.readouterr().out
+    assert run(admin, monkeypatch, tmp_path, WORKER_HANDOVER="off") == 0

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -24,9 +24,10 @@ class Producer(Client, Protocol):
         topic: str,
         value: bytes | None = None,
         key: bytes | None = None,
+        partition: int | None = None,
         *,
         headers: Headers | None = None,
-    ) -> asyncio.Future[object]:
+    ) -> asyncio.Future[Any]:
         """Hand a record over; the future is done when the brokers have acknowledged it."""
 
     async def partitions_for(self, topic: str) -> set[int]:
@@ -37,7 +38,7 @@ class Producer(Client, Protocol):
 
     async def send_batch(
         self, batch: BatchBuilder, topic: str, *, partition: int
-    ) -> asyncio.Future[object]:
+    ) -> asyncio.Future[Any]:
         """Hand a batch over; the future is done when the brokers have acknowledged it."""
 
 
@@ -80,7 +81,7 @@ class RenewableProducer:
     ) -> None:
         """The same in a request of its own, to any partition: no other record is to blame."""
 
-        async def send(producer: Producer) -> asyncio.Future[object]:
+        async def send(producer: Producer) -> asyncio.Future[Any]:
             partition = random.choice(sorted(await producer.partitions_for(topic)))
             batch = producer.create_batch()
             batch.append(key=key, value=value, timestamp=None, headers=headers)
@@ -89,7 +90,26 @@ class RenewableProducer:
 
         await self._through(send)
 
-    async def _through(self, send: Callable[[Producer], Awaitable[asyncio.Future[object]]]) -> None:
+    async def partitions_for(self, topic: str) -> set[int]:
+        """The partitions of a topic. Raises KafkaError, after the producer's request timeout, if
+        there is none."""
+        return await (await self._current()).partitions_for(topic)
+
+    async def send_to(self, topic: str, partition: int, value: bytes) -> int:
+        """Store a record in this partition, which must exist; return its offset.
+
+        Raises KafkaError as ``send_and_wait`` does.
+        """
+        stored = await self._through(lambda one: one.send(topic, value, partition=partition))
+        offset: int = stored.offset
+        return offset
+
+    def renew(self) -> None:
+        """Send what comes next through a new one: this one has been silent for too long."""
+        if self._producer:
+            self._retire(self._producer)
+
+    async def _through(self, send: Callable[[Producer], Awaitable[asyncio.Future[Any]]]) -> Any:
         producer = await self._current()
         try:
             acknowledged = await send(producer)
@@ -100,7 +120,7 @@ class RenewableProducer:
                 self._retire(producer)
             raise
         try:
-            await acknowledged
+            return await acknowledged
         except KafkaError:
             self._retire(producer)
             raise

@@ -215,6 +215,11 @@ class WorkerSettings(Settings):
         description="The most that finishing what is in work may take, on a revoke and at the end; "
         "longer than the handler's time, shorter than `KAFKA_REBALANCE_TIMEOUT_MS`.",
     )
+    handover: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = Field(
+        default="off",
+        description="Whether a partition that goes to another member goes at once, with what is in "
+        "work finished here (`on`, needs the topic `<topic>.handover`), or after that.",
+    )
     watchdog_seconds: Annotated[float, Unit("seconds"), Field(ge=5, le=3600)] = Field(
         default=30.0,
         description="A process whose event loop stands still for so long is ended, after it has "

@@ -17,6 +17,8 @@ from app_worker.controller import Controller, ControllerSettings, Subscription
 from app_worker.delays import DelaySchedule
 from app_worker.errors import MetricsPortError
 from app_worker.handler import Handler
+from app_worker.handover.needs import Words
+from app_worker.handover_topic.kept import Asked, kept_words, mode_state
 from app_worker.lifecycle import stop_signals
 from app_worker.observability.group_metrics import GroupMetrics
 from app_worker.observability.http_server import HttpServer
@@ -129,6 +131,7 @@ class _Worker:
         self._metrics.tell_build(kafka.assignor)
         self._limits = Admission(worker.max_in_flight, worker.max_in_flight_bytes)
         self._members: list[Member] = []
+        self._words: Words | None = None
 
     def _state(self) -> dict[str, object]:
         limits = self._limits
@@ -138,6 +141,7 @@ class _Worker:
             "in_flight_bytes": limits.bytes_in_flight,
             "max_in_flight": limits.max_records,
             "max_in_flight_bytes": limits.max_bytes,
+            "handover": None if self._words is None else mode_state(self._words.mode),
             "groups": {each.group_id: each.controller.state() for each in self._members},
         }
 
@@ -167,6 +171,13 @@ class _Worker:
         producer = await self._stack.enter_async_context(
             connected(lambda: RenewableProducer(lambda: create_producer(config)))
         )
+        asked = Asked(
+            topic=plan.topic,
+            create_command=plan.create_command,
+            kafka=self._kafka,
+            worker=self._worker,
+        )
+        self._words = await self._stack.enter_async_context(kept_words(asked, self._metrics))
         parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
         sources: dict[Source, tuple[str, ...]] = {Source.FRESH: (plan.topic,)}
         delayed = plan.schedule.among(cluster.topics)

@@ -22,7 +22,7 @@ from kafka_utils.errors import (
 from kafka_utils.events import ConsumerEvents
 from kafka_utils.listener import KeepsPartitions
 from kafka_utils.producer import create_producer
-from kafka_utils.reader import create_reader, has_reached
+from kafka_utils.reader import create_place_reader, create_reader, has_reached
 
 if TYPE_CHECKING:
     from kafka_utils.admin import Admin, Created, TopicSpec
@@ -61,6 +61,7 @@ __all__ = [
     "UnreachableError",
     "__version__",
     "create_consumer",
+    "create_place_reader",
     "create_producer",
     "create_reader",
     "has_reached",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
@@ -17,6 +18,7 @@ from aiokafka.errors import (
     NotControllerError,
     RequestTimedOutError,
     TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
@@ -177,6 +179,30 @@ class Admin:
         found = await self._ask(lambda client: self._committed(client, group_id, wanted))
         return {here: None if found[here] < 0 else found[here] for here in wanted}
 
+    async def topic_config(self, topic: str) -> dict[str, str] | None:
+        """Return what is in force for the topic, by Kafka's names; None if there is no such topic.
+
+        Asking never creates it. Raises TopicAuthorizationFailedError without the right
+        DescribeConfigs on it.
+        """
+        try:
+            return await self._ask(lambda client: _config(client, ConfigResourceType.TOPIC, topic))
+        except _NoSuchTopicError:
+            return None
+
+    async def broker_config(self) -> dict[str, str]:
+        """Return what is in force at one of the brokers, by Kafka's names, without its secrets.
+
+        Raises ClusterAuthorizationFailedError without the right DescribeConfigs on the cluster.
+        """
+
+        async def ask(client: AIOKafkaAdminClient) -> dict[str, str]:
+            cluster = await client.describe_cluster()
+            node_id = min(broker["node_id"] for broker in cluster["brokers"])
+            return await _config(client, ConfigResourceType.BROKER, str(node_id))
+
+        return await self._ask(ask)
+
     async def describe_topics(self, topics: Iterable[str] | None = None) -> "ClusterDescription":
         """Return the brokers, and who leads and stores the topics' partitions; None for all topics.
 
@@ -275,3 +301,21 @@ class Admin:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+class _NoSuchTopicError(KafkaError):
+    """Not to be asked for again, as aiokafka's own is."""
+
+
+async def _config(
+    client: AIOKafkaAdminClient, kind: ConfigResourceType, name: str
+) -> dict[str, str]:
+    answers: Any = await client.describe_configs([ConfigResource(kind, name)])
+    [answer] = answers
+    [(code, reason, _, _, entries)] = answer.resources
+    error = for_code(code)
+    if error is UnknownTopicOrPartitionError:
+        raise _NoSuchTopicError(name)
+    if error is not NoError:
+        raise error(reason or name)
+    return {key: value for key, value, *_ in entries if value is not None}

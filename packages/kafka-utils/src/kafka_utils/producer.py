@@ -2,11 +2,12 @@
 
 from aiokafka import AIOKafkaProducer
 
+from kafka_utils.aiokafka_internals import create_no_topics
 from kafka_utils.config import ProducerConfig
 from kafka_utils.connection import security_arguments
 
 
-def create_producer(config: ProducerConfig) -> AIOKafkaProducer:
+def create_producer(config: ProducerConfig, *, may_create_topics: bool = True) -> AIOKafkaProducer:
     """Return an idempotent producer that is not started; call it inside a running event loop.
 
     With a transactional id it begins, when it is started, by ending what another producer of that
@@ -24,9 +25,12 @@ def create_producer(config: ProducerConfig) -> AIOKafkaProducer:
     - After OutOfOrderSequenceNumber or another fatal error the producer is of no use; make a new
       one.
 
+    Brokers that create what they are asked for create a topic that is missing, unless
+    ``may_create_topics`` is False: then all topics are asked for, which is a larger answer.
+
     Raises ConfigurationError if a certificate file has become unusable.
     """
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         bootstrap_servers=list(config.bootstrap_servers),
         client_id=config.client_id,
         request_timeout_ms=config.request_timeout_ms,
@@ -38,3 +42,6 @@ def create_producer(config: ProducerConfig) -> AIOKafkaProducer:
         acks="all",
         **security_arguments(config.security),
     )
+    if not may_create_topics:
+        create_no_topics(producer)
+    return producer

@@ -1,10 +1,11 @@
-"""Makes a consumer that reads whole topics and takes part in no group."""
+"""Makes consumers that take part in no group: of whole topics, and of places in them."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from kafka_utils.aiokafka_internals import create_no_topics
 from kafka_utils.config import ConsumerConfig
 from kafka_utils.connection import security_arguments
 
@@ -17,8 +18,23 @@ def create_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
 
     Raises ConfigurationError if a certificate file has become unusable.
     """
+    return _consumer(config, topic)
+
+
+def create_place_reader(config: ConsumerConfig) -> AIOKafkaConsumer:
+    """Return a consumer of what is assigned to it by hand, from where it seeks; not yet started.
+
+    A place that is none of the log is read from the log's beginning. It never has a topic created
+    by asking for it: it asks for all. Otherwise as ``create_reader``.
+    """
+    consumer = _consumer(config)
+    create_no_topics(consumer)
+    return consumer
+
+
+def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        topic,
+        *topics,
         bootstrap_servers=list(config.bootstrap_servers),
         group_id=None,
         client_id=config.client_id,

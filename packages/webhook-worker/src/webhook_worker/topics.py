@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app_worker.delays import DelaySchedule
+from app_worker.handover.words import handover_topic
 from kafka_utils import TopicSpec
 
 RETRY_PARTITIONS = 12
@@ -16,6 +17,8 @@ DELAY_RESERVE_DAYS = 7
 DEAD_LETTER_DAYS = 30
 OPERATIONAL_EVENTS_DAYS = 30
 ATTEMPT_LOG_DAYS = 7
+HANDOVER_DAYS = 14
+"""Twice the week that brokers keep offsets by default: a hold lives as long as its offset."""
 LARGEST_PARKED_BYTES = 2 * 1024 * 1024
 """Twice what the brokers take by default: a parked record has headers that the original had not."""
 
@@ -49,7 +52,8 @@ def topic_specs(
     retry_partitions: int = RETRY_PARTITIONS,
 ) -> tuple[TopicSpec, ...]:
     """The source, a delay topic for each delay, and the others; ``retry_partitions`` for each of
-    them that is written as fast as events fail or attempts are made, else one.
+    them that is written as fast as events fail or attempts are made, or that must be writable while
+    a broker is away, else one.
 
     Raises kafka_utils' ConfigurationError for numbers or names that Kafka does not know.
     """
@@ -71,6 +75,8 @@ def topic_specs(
     dead = _kept(DEAD_LETTER_DAYS * DAY_SECONDS)
     specs.append(spec(names.dead_letters, retry_partitions, dead))
     specs.append(spec(names.replayed, 1, _kept(2 * DEAD_LETTER_DAYS * DAY_SECONDS)))
+    told = _retention(HANDOVER_DAYS * DAY_SECONDS)
+    specs.append(spec(handover_topic(schedule.topic), retry_partitions, told))
     # Every process reads all of these, and one partition is the fewest requests.
     specs.append(spec(names.endpoint_state, 1, {"cleanup.policy": "compact"}))
     if names.endpoints:

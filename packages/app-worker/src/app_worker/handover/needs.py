@@ -105,11 +105,12 @@ class Mode:
         return self.why_not is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Words:
     """What one controller is given."""
 
     mode: Mode
+    """May change at any moment: what was missing may come."""
     writer: Writer
     reader: Callable[[Deliver], Reader]
     """Makes one of its own, which connects when it is needed first."""

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
 if TYPE_CHECKING:
@@ -29,3 +30,19 @@ def sender(
     """Return how requests are sent that the admin client has no method for; None means any node."""
     send: Callable[[Any, int | None], Awaitable[Any]] = client._send_request
     return send
+
+
+def create_no_topics(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Have it ask for the metadata of all topics, always.
+
+    A request that names a missing one makes brokers create it that do so
+    (``auto.create.topics.enable``), and aiokafka has no way to ask them not to.
+    """
+    client: Any = of._client if isinstance(of, AIOKafkaConsumer) else of.client
+    update = client._metadata_update
+
+    async def update_all(cluster: object, _: object) -> bool:
+        done: bool = await update(cluster, None)
+        return done
+
+    client._metadata_update = update_all

@@ -9,6 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app_worker.environment import describe
+from app_worker.handover.words import handover_topic
+from app_worker.handover_topic.probe import look
 from app_worker.settings import RETRY_GROUP_SUFFIX
 from app_worker.worker import WorkerPlan
 from kafka_utils import Admin
@@ -16,7 +18,7 @@ from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import load_for_run
 from webhook_worker.directory.file import FileDirectory
 from webhook_worker.endpoint_report import count_endpoints
-from webhook_worker.plan import plan_of
+from webhook_worker.plan import CREATE_COMMAND, plan_of
 from webhook_worker.settings import AllSettings, strangers
 
 
@@ -52,6 +54,7 @@ async def _connect(settings: AllSettings) -> int:
         complete = _tell_topics(plan, found)
         # A worker has no need of it, so that an older one's topics are enough.
         print(f"topic {replayed}: {_partitions(replayed, found)}, for dead-letters replay only")
+        usable = await _tell_handover(admin, settings)
         readable = True
         for suffix in ("", RETRY_GROUP_SUFFIX):
             group = settings.kafka.group_id + suffix
@@ -59,7 +62,7 @@ async def _connect(settings: AllSettings) -> int:
                 print(f"group {group}: not asked, since topic {plan.topic} is missing")
             else:
                 readable &= await _tell_group(admin, group, TopicPartition(plan.topic, 0))
-    return OK if complete and readable else FAILED
+    return OK if complete and usable and readable else FAILED
 
 
 def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
@@ -69,6 +72,18 @@ def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     if not complete:
         print(f"create the missing topics with: {plan.create_command}", file=sys.stderr)
     return complete
+
+
+async def _tell_handover(admin: Admin, settings: AllSettings) -> bool:
+    """Whether the topic of hand-over can be used, as far as that is seen without writing to it, if
+    it is to be used."""
+    topic = handover_topic(settings.webhook.topic)
+    verdict = await look(admin, topic, CREATE_COMMAND)
+    if verdict.why_not is None:
+        print(f"topic {topic}: as hand-over needs it")
+        return True
+    print(f"topic {topic}: not usable for hand-over: {verdict.sentence}")
+    return settings.worker.handover == "off"
 
 
 def _partitions(topic: str, found: Mapping[str, int]) -> str:
