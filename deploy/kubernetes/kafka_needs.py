@@ -122,7 +122,7 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def main(arguments: list[str]) -> None:
     """Print the commands, or the tables."""
     webhook = load(WebhookSettings, os.environ)
-    group = os.environ.get("KAFKA_GROUP_ID") or KafkaSettings.model_fields["group_id"].default
+    group = os.environ.get("KAFKA_GROUP_ID") or KafkaSettings.fields["group_id"].default
     if arguments == ["tables"]:
         print(topics_table(webhook), grants_table(webhook, group), sep="\n", end="")
         return

@@ -45,7 +45,7 @@ from tests.harness.environment import COMMAND, without_settings
 from tests.harness.manifests import KUBERNETES
 from webhook_worker.settings import WebhookSettings
 
-GROUP = KafkaSettings.model_fields["group_id"].default
+GROUP = KafkaSettings.fields["group_id"].default
 AUTHORIZER = (
     "kafka.security.authorizer.AclAuthorizer"
     if VERSION.startswith("2.")

@@ -65,7 +65,7 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
     worker = WorkerSettings()
     pod = written("statefulset.yaml")["spec"]["template"]["spec"]
     chain = {
-        "an attempt": WebhookSettings.model_fields["attempt_timeout_seconds"].default,
+        "an attempt": WebhookSettings.fields["attempt_timeout_seconds"].default,
         "a call of the handler": worker.handler_timeout_seconds,
         "a drain": worker.drain_timeout_seconds,
         "a drain and the leave": worker.drain_timeout_seconds + LEAVE_SECONDS,
@@ -85,7 +85,7 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
 def test_a_static_member_has_its_session_for_longer_than_it_takes_to_stop() -> None:
     supervised = ConfigParser(interpolation=None)
     supervised.read(IMAGE / "supervisord.conf")
-    session = KafkaSettings.model_fields["session_timeout_ms"].default / 1000
+    session = KafkaSettings.fields["session_timeout_ms"].default / 1000
     assert supervised.getfloat("program:worker", "stopwaitsecs") < session
 
 
@@ -164,7 +164,7 @@ def test_what_goes_out_goes_to_names_brokers_and_endpoints_only() -> None:
         ("TCP", 53),
     }
     assert brokers["ports"] == [{"protocol": "TCP", "port": _broker_port(_literals())}]
-    default = WebhookSettings.model_fields["egress_ports"].default
+    default = WebhookSettings.fields["egress_ports"].default
     written_ports = tuple(
         f"{each['port']}-{each['endPort']}" if "endPort" in each else str(each["port"])
         for each in endpoints["ports"]

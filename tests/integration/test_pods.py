@@ -62,7 +62,7 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
     supervised.read(ROOT / "deploy" / "image" / "supervisord.conf")
     worker = WorkerSettings()
     chain = {
-        "an attempt": WebhookSettings.model_fields["attempt_timeout_seconds"].default,
+        "an attempt": WebhookSettings.fields["attempt_timeout_seconds"].default,
         "a call of the handler": worker.handler_timeout_seconds,
         "a drain": worker.drain_timeout_seconds,
         "a drain and the leave": worker.drain_timeout_seconds + LEAVE_SECONDS,
@@ -71,7 +71,7 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
     }
     assert all(inner < outer for inner, outer in pairwise(chain.values())), chain
     # A rebalance does not put out a member that drains.
-    rebalance_ms = KafkaSettings.model_fields["rebalance_timeout_ms"].default
+    rebalance_ms = KafkaSettings.fields["rebalance_timeout_ms"].default
     assert worker.drain_timeout_seconds * 1000 < rebalance_ms
 
 

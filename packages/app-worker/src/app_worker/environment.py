@@ -7,11 +7,16 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
-
+from app_worker.conversion import SecretStr
 from app_worker.errors import EnvironmentProblems
-from app_worker.variables import Settings, Variable, variable_of, variables, written
+from app_worker.variables import (
+    InvalidSettingsError,
+    Settings,
+    Variable,
+    variable_of,
+    variables,
+    written,
+)
 
 MASK = "******"
 LONGEST_SHOWN_VALUE = 120
@@ -41,17 +46,13 @@ def examine(cls: type[S], environ: Mapping[str, str]) -> tuple[S | None, tuple[s
     settings: S | None
     try:
         settings = cls(**texts)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
+    except InvalidSettingsError as error:
         problems += [
-            text
-            for detail in details
-            if not unread.intersection(detail["loc"][:1])
-            for text in _sentences(cls, detail, texts)
+            _mistake(cls, field, texts.get(field), reason)
+            for field, reason in error.mistakes.items()
+            if field not in unread
         ]
-        settings = _without(
-            cls, texts, {str(detail["loc"][0]) for detail in details if detail["loc"]}
-        )
+        settings = _without(cls, texts, error.mistakes)
     if settings is not None:
         problems += news(problems, settings.mistakes())
     return settings, tuple(problems)
@@ -138,12 +139,11 @@ def _texts(
 
 def _without(cls: type[S], texts: Mapping[str, str], wrong: Collection[str]) -> S | None:
     """The settings with defaults for the wrong fields, and the mask for those that have none."""
-    fields = cls.model_fields
     sound = {field: text for field, text in texts.items() if field not in wrong}
-    masked = {field: MASK for field in wrong if fields[field].is_required()}
+    masked = {field: MASK for field in wrong if cls.fields[field].is_required}
     try:
         return cls(**sound, **masked)
-    except ValidationError:
+    except InvalidSettingsError:
         return None
 
 
@@ -179,23 +179,12 @@ def _secret_of(variable: Variable, file: str) -> str:
     )
 
 
-def _sentences(
-    cls: type[Settings], detail: ErrorDetails, texts: Mapping[str, str]
-) -> tuple[str, ...]:
-    """A mistake that pydantic found, in our words."""
-    cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, EnvironmentProblems):
-        return cause.problems
-    if not detail["loc"]:
-        return (detail["msg"].removeprefix("Value error, "),)
-    field = str(detail["loc"][0])
+def _mistake(cls: type[Settings], field: str, text: str | None, reason: ValueError | None) -> str:
     variable = variable_of(cls, field)
-    if detail["type"] == "missing":
-        return (sentence(variable.name, "not set", variable.allowed),)
-    reason = str(cause) if isinstance(cause, ValueError) else ""
-    if variable.secret:
-        return (sentence(variable.name, MASK, variable.allowed, reason),)
-    return (sentence(variable.name, _shown(texts[field]), variable.allowed, reason),)
+    if text is None:
+        return sentence(variable.name, "not set", variable.allowed)
+    shown = MASK if variable.secret else _shown(text)
+    return sentence(variable.name, shown, variable.allowed, str(reason or ""))
 
 
 def _shown(text: str) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
-
 from app_worker.budget import drain_margin
+from app_worker.conversion import BeforeValidator, Bounds, SecretStr
 from app_worker.environment import examine, news, sentence
 from app_worker.errors import EnvironmentProblems
-from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
+from app_worker.variables import Allowed, CommaList, Settings, Unit, setting, variable_of
 from kafka_utils import Admin, ConfigurationError, ConsumerConfig, Problem, ProducerConfig, Security
 
 RETRY_GROUP_SUFFIX = ".retry"
@@ -23,7 +22,7 @@ LARGEST_REQUEST_BYTES = 8 * 1024 * 1024
 """What is parked is larger than its record was, by its headers: the brokers decide, not we."""
 
 Milliseconds = Annotated[int, Unit("milliseconds")]
-Seconds = Annotated[float, Unit("seconds"), Field(gt=0, le=3600)]
+Seconds = Annotated[float, Unit("seconds"), Bounds(gt=0, le=3600)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 
 _NO_SECURITY = {
@@ -46,75 +45,75 @@ class KafkaSettings(Settings):
     env_prefix: ClassVar[str] = "KAFKA_"
 
     bootstrap_servers: Annotated[CommaList, Allowed("host:port, several separated by commas")] = (
-        Field(description="Brokers to ask first; they name the others.")
+        setting(description="Brokers to ask first; they name the others.")
     )
-    group_id: str = Field(
+    group_id: str = setting(
         default="app-worker-webhook",
         description="The consumer group; the delay topics are read in `<group>.retry`, by a new "
         "group from their beginning.",
     )
     assignor: Annotated[
         CommaList, Allowed("names of known assignors, separated by commas, the preferred one first")
-    ] = Field(
+    ] = setting(
         default=("cooperative-sticky",),
         description="Who distributes the partitions. With `cooperative-sticky` alone, those that "
         "stay never stop in a rebalance; `range`, `roundrobin` and `sticky` are eager.",
     )
-    group_instance_id: str | None = Field(
+    group_instance_id: str | None = setting(
         default=None,
         description="Makes this a static member, as `<this>-<WORKER_PROCESS_INDEX>`; unset, it is "
         "a dynamic one. It must differ in every pod (its name, say): of two members with one "
         "id, the first ends with an error.",
     )
-    client_id: str | None = Field(
+    client_id: str | None = setting(
         default=None,
         description="Our name in the brokers' logs and quotas; "
         "unset, it is `app-worker-<WORKER_PROCESS_INDEX>`.",
     )
-    client_rack: str | None = Field(
+    client_rack: str | None = setting(
         default=None,
         description="Our zone, as the brokers call it in `broker.rack`: read from the near one.",
     )
-    session_timeout_ms: Milliseconds = Field(
+    session_timeout_ms: Milliseconds = setting(
         default=60_000, description="Without a heartbeat for so long, a member is out of the group."
     )
-    heartbeat_interval_ms: Milliseconds = Field(
+    heartbeat_interval_ms: Milliseconds = setting(
         default=3_000, description="Between two heartbeats; at most a third of the session timeout."
     )
-    rebalance_timeout_ms: Milliseconds = Field(
+    rebalance_timeout_ms: Milliseconds = setting(
         default=60_000, description="How long a rebalance waits for a member; longer than a drain."
     )
-    request_timeout_ms: Annotated[Milliseconds, Field(ge=1_000)] = Field(
+    request_timeout_ms: Annotated[Milliseconds, Bounds(ge=1_000)] = setting(
         default=30_000, description="How long any other request waits for its answer."
     )
-    max_poll_interval_ms: Milliseconds = Field(
+    max_poll_interval_ms: Milliseconds = setting(
         default=600_000, description="Without a fetch for so long, a member leaves the group."
     )
-    max_poll_records: Annotated[int, Unit("records"), Field(ge=1, le=100_000)] = Field(
+    max_poll_records: Annotated[int, Unit("records"), Bounds(ge=1, le=100_000)] = setting(
         default=500, description="The most that one fetch hands on at a time."
     )
-    auto_offset_reset: Literal["earliest", "latest"] = Field(
+    auto_offset_reset: Literal["earliest", "latest"] = setting(
         default="earliest", description="Where to begin where the group has no offset yet."
     )
-    isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
+    isolation_level: Literal["read_committed", "read_uncommitted"] = setting(
         default="read_committed",
         description="Whether records of unfinished transactions are kept back.",
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
         default="PLAINTEXT", description="How the brokers are talked to."
     )
-    ssl_cafile: Path | None = Field(
+    ssl_cafile: Path | None = setting(
         default=None, description="Certificate authorities to trust; unset, those of the system."
     )
-    ssl_certfile: Path | None = Field(default=None, description="Our client certificate.")
-    ssl_keyfile: Path | None = Field(
+    ssl_certfile: Path | None = setting(default=None, description="Our client certificate.")
+    ssl_keyfile: Path | None = setting(
         default=None, description="The private key of our certificate."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = setting(
         default=None, description="How we prove who we are; required by the two SASL protocols."
     )
-    sasl_username: str | None = Field(default=None, description="Our name for SASL.")
-    sasl_password: SecretStr | None = Field(default=None, description="Our password for SASL.")
+    sasl_username: str | None = setting(default=None, description="Our name for SASL.")
+    sasl_password: SecretStr | None = setting(default=None, description="Our password for SASL.")
 
     def consumer_config(
         self, group_suffix: str = "", *, process_index: int = 0, revoke_timeout_ms: int
@@ -180,7 +179,7 @@ class KafkaSettings(Settings):
 
     def without_security(self) -> Self:
         """The same in the clear and as anybody, to check the rest by itself."""
-        return self.model_copy(update=_NO_SECURITY)
+        return self.with_values(_NO_SECURITY)
 
     def mistakes(self) -> Iterable[str]:
         """What kafka_utils refuses."""
@@ -199,45 +198,45 @@ class WorkerSettings(Settings):
 
     env_prefix: ClassVar[str] = "WORKER_"
 
-    max_in_flight: Annotated[int, Unit("records"), Field(ge=1, le=100_000)] = Field(
+    max_in_flight: Annotated[int, Unit("records"), Bounds(ge=1, le=100_000)] = setting(
         default=100,
         description="Records in work at a time; one of several partitions gets half of it at most. "
         "As many again may be waiting to be parked.",
     )
-    max_in_flight_bytes: Annotated[int, Unit("bytes"), Field(ge=1)] = Field(
+    max_in_flight_bytes: Annotated[int, Unit("bytes"), Bounds(ge=1)] = setting(
         default=32 * 1024 * 1024, description="Bytes of key, value and headers in work at a time."
     )
-    handler_timeout_seconds: Seconds = Field(
+    handler_timeout_seconds: Seconds = setting(
         default=20.0, description="The most that a handler may work on one record."
     )
-    drain_timeout_seconds: Seconds = Field(
+    drain_timeout_seconds: Seconds = setting(
         default=25.0,
         description="The most that finishing what is in work may take, on a revoke and at the end; "
         "longer than the handler's time, shorter than `KAFKA_REBALANCE_TIMEOUT_MS`.",
     )
-    handover: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = Field(
+    handover: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = setting(
         default="off",
         description="Whether a partition that goes to another member goes at once, with what is in "
         "work finished here (`on`, needs the topic `<topic>.handover`), or after that.",
     )
-    watchdog_seconds: Annotated[float, Unit("seconds"), Field(ge=5, le=3600)] = Field(
+    watchdog_seconds: Annotated[float, Unit("seconds"), Bounds(ge=5, le=3600)] = setting(
         default=30.0,
         description="A process whose event loop stands still for so long is ended, after it has "
         "shown where.",
     )
-    metrics_port: Annotated[int, Field(ge=0, le=MAX_PORT)] = Field(
+    metrics_port: Annotated[int, Bounds(ge=0, le=MAX_PORT)] = setting(
         default=9100,
         description="Port of `/metrics`, `/livez`, `/readyz` and `/debug/state`, on all "
         "interfaces; `WORKER_PROCESS_INDEX` is added to it. 0 takes any free one.",
     )
-    process_index: Annotated[int, Field(ge=0, le=9_999)] = Field(
+    process_index: Annotated[int, Bounds(ge=0, le=9_999)] = setting(
         default=0, description="Which of the processes of one pod this is."
     )
-    ready_dir: Annotated[Path | None, Allowed("a directory that can be written")] = Field(
+    ready_dir: Annotated[Path | None, Allowed("a directory that can be written")] = setting(
         default=None,
         description="Where `ready.<WORKER_PROCESS_INDEX>` is touched every 5 s while ready.",
     )
-    log_level: LogLevel = Field(
+    log_level: LogLevel = setting(
         default="info", description="The least that is logged; of libraries never less than `info`."
     )
 
@@ -333,5 +332,5 @@ def _name_of(field: str) -> str:
 def _with_names(text: str) -> str:
     """The text with each field of kafka_utils in it replaced by our variable."""
     text = re.sub(r"revoke_timeout_ms \((\d+)\)", r"revoke_timeout_ms (in ms: \1)", text)
-    fields = [*_OTHER_NAMES, *KafkaSettings.model_fields]
+    fields = [*_OTHER_NAMES, *KafkaSettings.fields]
     return re.sub(rf"\b({'|'.join(fields)})\b", lambda found: _name_of(found[0]), text)

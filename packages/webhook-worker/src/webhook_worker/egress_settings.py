@@ -3,8 +3,7 @@
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
-
+from app_worker.conversion import AfterValidator, BeforeValidator
 from app_worker.variables import Allowed, CommaList, HoldsSecret
 from webhook_worker.egress import plain_network
 from webhook_worker.proxy import FORM, Proxy, parse_proxy

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
-
+from app_worker.conversion import AfterValidator, BeforeValidator, Bounds
 from app_worker.delays import DelaySchedule, parse_duration
 from app_worker.environment import examine, news, sentence, unknown_variables
 from app_worker.errors import EnvironmentProblems
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
-from app_worker.variables import Allowed, CommaList, Settings, Unit, variable_of
+from app_worker.variables import Allowed, CommaList, Settings, Unit, setting, variable_of
 from webhook_worker.directory.plugged import plugged_names
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.egress_settings import (
@@ -140,82 +139,82 @@ class WebhookSettings(Settings):
 
     env_prefix: ClassVar[str] = "WEBHOOK_"
 
-    topic: TopicName = Field("webhook", description="Where the events are.")
+    topic: TopicName = setting("webhook", description="Where the events are.")
     endpoints: Annotated[
         Path | EndpointsTopic | PluggedSource | None,
         BeforeValidator(_source_of),
         Allowed("a path, a file: URL, kafka:<topic> or <name>:<location> of an installed source"),
-    ] = Field(
+    ] = setting(
         None,
         description="The file of endpoints, YAML or JSON, which is read again by itself when it "
         "changes; or a compacted topic of them, `kafka:` for `kafka:webhook-endpoints`. "
         "Required by `run`.",
     )
-    attempt_timeout_seconds: Annotated[float, Unit("seconds"), Field(gt=0, le=3600)] = Field(
+    attempt_timeout_seconds: Annotated[float, Unit("seconds"), Bounds(gt=0, le=3600)] = setting(
         15.0,
         description="The most that one attempt may take, from resolving the name to the end of "
         "the answer; shorter than `WORKER_HANDLER_TIMEOUT_SECONDS`.",
     )
-    endpoint_concurrency: Annotated[int, Unit("attempts"), Field(ge=0, le=100_000)] = Field(
+    endpoint_concurrency: Annotated[int, Unit("attempts"), Bounds(ge=0, le=100_000)] = setting(
         0,
         description="The most attempts at one time at one endpoint, in one process; its own "
         "`limits.concurrency` may be lower. 0 for as many as `WORKER_MAX_IN_FLIGHT`.",
     )
-    retry_schedule: Durations = Field(
+    retry_schedule: Durations = setting(
         ("5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"),
         description="How long to wait after each failed attempt; after one more, the delivery "
         "is a dead letter. Each has a topic, `<WEBHOOK_TOPIC>.retry.<delay>`.",
     )
-    dead_letter_topic: TopicName = Field(
+    dead_letter_topic: TopicName = setting(
         "webhook.dead-letter", description="Where deliveries and records go that are given up."
     )
-    failing_after_seconds: Annotated[float, Unit("seconds"), Field(gt=0, le=LONGEST_PATIENCE)] = (
-        Field(
+    failing_after_seconds: Annotated[float, Unit("seconds"), Bounds(gt=0, le=LONGEST_PATIENCE)] = (
+        setting(
             3600.0,
             description="An endpoint of which nothing but failures are seen for so long is "
             "failing, which is announced.",
         )
     )
-    disable_after_seconds: Annotated[float, Unit("seconds"), Field(ge=0, le=LONGEST_PATIENCE)] = (
-        Field(
+    disable_after_seconds: Annotated[float, Unit("seconds"), Bounds(ge=0, le=LONGEST_PATIENCE)] = (
+        setting(
             432_000.0,
             description="And for so long, it is disabled until an operator enables it; 0 for "
             "never. Longer than `WEBHOOK_FAILING_AFTER_SECONDS`.",
         )
     )
-    operational_events_topic: TopicName | None = Field(
+    operational_events_topic: TopicName | None = setting(
         None,
         description="Where it is announced that an endpoint was disabled, is failing or has "
         "recovered, and that a delivery was given up. These are events: it may be `WEBHOOK_TOPIC`. "
         "Unset, they are only logged.",
     )
-    attempt_log_topic: TopicName | None = Field(
+    attempt_log_topic: TopicName | None = setting(
         None, description="Where a line for each attempt is written; unset, nowhere."
     )
-    unknown_customer: Literal["drop", "dead-letter"] = Field(
+    unknown_customer: Literal["drop", "dead-letter"] = setting(
         "drop",
         description="What becomes of an event whose customer has no endpoint at all; "
         "either way it is counted.",
     )
-    tls_cafile: Path | None = Field(
+    tls_cafile: Path | None = setting(
         None,
         description="Certificate authorities, in PEM, to trust besides those of the system.",
     )
-    egress_ports: Ports = Field(
+    egress_ports: Ports = setting(
         ("80", "443", "1024-65535"), description="The ports that may be sent to."
     )
-    schemes: Schemes = Field(("https", "http"), description="The schemes that may be sent to.")
-    egress_allow: Networks = Field(
+    schemes: Schemes = setting(("https", "http"), description="The schemes that may be sent to.")
+    egress_allow: Networks = setting(
         (),
         description="Networks that may be sent to although they are private, loopback, "
         "link-local or otherwise not for the public.",
     )
-    egress_proxy: EgressProxy = Field(
+    egress_proxy: EgressProxy = setting(
         None,
         description="The HTTP proxy that every attempt goes through, by CONNECT. It then resolves "
         "the endpoints' names and judges their addresses; its own may be private.",
     )
-    max_event_bytes: Annotated[int, Unit("bytes"), Field(ge=1, le=LARGEST_EVENT_BYTES)] = Field(
+    max_event_bytes: Annotated[int, Unit("bytes"), Bounds(ge=1, le=LARGEST_EVENT_BYTES)] = setting(
         LARGEST_EVENT_BYTES,
         description="A record with a larger value is a dead letter, `too_large`.",
     )
