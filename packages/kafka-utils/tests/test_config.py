@@ -16,6 +16,7 @@ from kafka_utils import (
     ProducerConfig,
     Security,
     UnknownAssignorError,
+    rules,
 )
 from kafka_utils.rules import is_server
 
@@ -328,7 +329,7 @@ def test_a_file_that_may_not_be_read_is_refused(
         raise PermissionError(13, "Permission denied")
 
     path = tmp_path / "ca.pem"
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(rules, "open", refuse, raising=False)
 
     (problem,) = problems_of(Security, protocol="SSL", ca_file=path)
     assert str(problem) == (

@@ -55,9 +55,23 @@ def test_every_public_name_can_be_imported_and_no_other() -> None:
         _ = kafka_utils.Nothing
 
 
-def test_who_only_consumes_does_not_load_what_asks_questions() -> None:
-    program = "import kafka_utils, sys; kafka_utils.create_consumer; print(*sys.modules)"
-    words = [sys.executable, "-c", program]
-    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    assert "kafka_utils.consumer" in loaded
-    assert not {"aiokafka.admin", "kafka_utils.admin", "kafka_utils.group"} & set(loaded)
+def loaded_by(program: str) -> set[str]:
+    words = [sys.executable, "-c", f"import sys; {program}; print(*sys.modules)"]
+    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_who_only_consumes_loads_nothing_but_a_member() -> None:
+    config = "ConsumerConfig(bootstrap_servers=('broker:9092',), group_id='g')"
+    loaded = loaded_by(
+        "from kafka_utils import ConsumerConfig, create_consumer;"
+        "from kafka_utils.assignors import registry;"
+        f"registry.resolve({config}.assignors[0])"
+    )
+    assert {"kafka_utils.consumer", "kafka_utils.assignors.cooperative_sticky"} <= loaded
+    kafka_utils_own = {"admin", "group", "producer", "reader", "testing"}
+    assignors = {"cooperative_plan", "claims", "general_balance", "eager", "plugins"}
+    of_aiokafka = {"admin", "coordinator.assignors.sticky", "coordinator.assignors.range"}
+    assert not loaded & {f"kafka_utils.{name}" for name in kafka_utils_own}
+    assert not loaded & {f"kafka_utils.assignors.{name}" for name in assignors}
+    assert not loaded & {f"aiokafka.{name}" for name in of_aiokafka}
+    assert not loaded & {"pathlib", "ipaddress"} - loaded_by("import aiokafka")

@@ -21,13 +21,13 @@ from kafka_utils.errors import (
 )
 from kafka_utils.events import ConsumerEvents
 from kafka_utils.listener import KeepsPartitions
-from kafka_utils.producer import create_producer
-from kafka_utils.reader import create_place_reader, create_reader, has_reached
 
 if TYPE_CHECKING:
     from kafka_utils.admin import Admin, Created, TopicSpec
     from kafka_utils.group import GroupDescription, MemberDescription, PartitionLag
     from kafka_utils.group_questions import Removed
+    from kafka_utils.producer import create_producer
+    from kafka_utils.reader import create_place_reader, create_reader, has_reached
     from kafka_utils.topics import Broker, ClusterDescription
 
 __version__ = "0.2.0"
@@ -67,12 +67,14 @@ __all__ = [
     "has_reached",
 ]
 
-# What asks questions is imported when it is first asked for: who only consumes or produces starts
-# the sooner, and is the smaller, for it.
+# All but a group's member is imported when it is first asked for: who only consumes starts the
+# sooner, and is the smaller, for it.
 _WHERE = {
     "admin": ("Admin", "Created", "TopicSpec"),
     "group": ("GroupDescription", "MemberDescription", "PartitionLag"),
     "group_questions": ("Removed",),
+    "producer": ("create_producer",),
+    "reader": ("create_place_reader", "create_reader", "has_reached"),
     "topics": ("Broker", "ClusterDescription"),
 }
 _LATER = {name: module for module, names in _WHERE.items() for name in names}

@@ -1,14 +1,16 @@
 """Turns certificate files into an SSL context, and says in words what is wrong with the files."""
 
 import ssl
-from pathlib import Path
+from os import PathLike
 
 from kafka_utils.errors import ConfigurationError, Problem
 from kafka_utils.rules import shown
 
 
 def client_context(
-    ca_file: Path | None, cert_file: Path | None, key_file: Path | None
+    ca_file: PathLike[str] | None,
+    cert_file: PathLike[str] | None,
+    key_file: PathLike[str] | None,
 ) -> ssl.SSLContext:
     """Return a context that verifies a broker's certificate, and shows ours if we have one.
 

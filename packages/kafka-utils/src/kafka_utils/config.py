@@ -1,7 +1,7 @@
 """What consumers and producers are made from: frozen values that check themselves."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from os import PathLike
 
 from kafka_utils.assignors import registry
 from kafka_utils.certificates import client_context
@@ -24,11 +24,11 @@ class Security:
 
     protocol: str = "PLAINTEXT"
     """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL, as the brokers' listener has it."""
-    ca_file: Path | None = None
+    ca_file: PathLike[str] | None = None
     """PEM certificates of the authorities to trust; without it, the system's."""
-    cert_file: Path | None = None
+    cert_file: PathLike[str] | None = None
     """Our own PEM certificate with its chain, for brokers that want one; needs ``key_file``."""
-    key_file: Path | None = None
+    key_file: PathLike[str] | None = None
     """The PEM key of ``cert_file``, without a passphrase."""
     sasl_mechanism: str | None = None
     """PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; for the two SASL protocols only."""

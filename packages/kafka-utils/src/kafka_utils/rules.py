@@ -1,9 +1,8 @@
 """The rules that configuration fields obey, and the collection of what breaks them."""
 
-import ipaddress
+import os
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 from kafka_utils.errors import ConfigurationError, Problem
 
@@ -24,8 +23,8 @@ def shown(value: object) -> str:
     """Return the value as a problem shows it: texts and numbers, of all else only the type."""
     if value is None:
         return "not set"
-    if isinstance(value, str | int | float | Path):
-        text = repr(str(value) if isinstance(value, Path) else value)
+    if isinstance(value, str | int | float | os.PathLike):
+        text = repr(os.fspath(value) if isinstance(value, os.PathLike) else value)
         if len(text) > _SHOWN_CHARACTERS:
             return f"{text[:_SHOWN_CHARACTERS]}... ({len(text)} characters)"
         return text
@@ -40,6 +39,8 @@ def is_server(text: str) -> bool:
     host = match["host"]
     if not host.startswith("["):
         return _HOST_NAME.fullmatch(host) is not None
+    import ipaddress  # For these few only: it is no small module.
+
     try:
         ipaddress.IPv6Address(host[1:-1])
     except ValueError:
@@ -110,11 +111,11 @@ class Inspection:
     def readable_file(self, field: str) -> None:
         """The field is the path of a file that this process may read."""
         path = getattr(self._subject, field)
-        if not isinstance(path, Path):
+        if not isinstance(path, os.PathLike):
             self.report(field, "a pathlib.Path")
             return
         try:
-            with path.open("rb"):
+            with open(path, "rb"):  # noqa: PTH123 - without pathlib a consumer starts sooner
                 pass
         except OSError as error:
             self.report(field, f"a file that can be read ({error.strerror})")

@@ -5,9 +5,7 @@ from typing import ClassVar
 
 from aiokafka import TopicPartition
 
-from kafka_utils.assignors import general_balance, sticky_balance
 from kafka_utils.assignors.base import Assignor, Plan
-from kafka_utils.assignors.claims import Claims, settle_claims
 from kafka_utils.assignors.consumer_protocol import (
     Subscription,
     encode_generation,
@@ -55,35 +53,7 @@ class CooperativeStickyAssignor(Assignor):
         self, partition_counts: Mapping[str, int], members: Mapping[str, Subscription]
     ) -> Plan:
         """Balance the group, then withhold from new owners what others still hold."""
-        claims = settle_claims(partition_counts, members)
-        target = _balanced(partition_counts, members, claims)
-        assignment = {
-            member: frozenset(
-                partition
-                for partition in target.get(member, ())
-                if claims.free_for(partition, member)
-            )
-            for member in members
-        }
-        planned = sum(map(len, target.values()))
-        return Plan(assignment, another_round=planned > sum(map(len, assignment.values())))
+        # Only a group's leader has need of it.
+        from kafka_utils.assignors.cooperative_plan import draw_up
 
-
-def _balanced(
-    partition_counts: Mapping[str, int], members: Mapping[str, Subscription], claims: Claims
-) -> Mapping[str, Collection[TopicPartition]]:
-    topics = {
-        member: frozenset(t for t in subscription.topics if partition_counts.get(t, 0) > 0)
-        for member, subscription in members.items()
-        if not subscription.relief
-    }
-    taking_part = {member: wanted for member, wanted in topics.items() if wanted}
-    different = set(taking_part.values())
-    if len(different) > 1:
-        return general_balance.balance(partition_counts, taking_part, claims.owner)
-    partitions = [
-        TopicPartition(topic, number)
-        for topic in frozenset().union(*different)
-        for number in range(partition_counts[topic])
-    ]
-    return sticky_balance.balance(partitions, taking_part, claims.owner)
+        return draw_up(partition_counts, members)

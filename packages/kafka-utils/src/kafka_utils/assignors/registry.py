@@ -8,22 +8,31 @@ imported before one of its assignors is resolved.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from importlib import import_module
 
 from kafka_utils.assignors.base import Assignor
-from kafka_utils.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka_utils.assignors.eager import adapt
 from kafka_utils.errors import Problem, UnknownAssignorError
 from kafka_utils.rules import shown
 
+
+def _cooperative_sticky() -> Assignor:
+    from kafka_utils.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+    return CooperativeStickyAssignor()
+
+
+def _of_aiokafka(module: str, name: str) -> Assignor:
+    from kafka_utils.assignors.eager import adapt
+
+    return adapt(getattr(import_module(f"aiokafka.coordinator.assignors.{module}"), name))
+
+
+# Each is imported when it is asked for: a member needs the few that it names.
 _BUILT_IN: dict[str, Callable[[], Assignor]] = {
-    "cooperative-sticky": CooperativeStickyAssignor,
-    "range": partial(adapt, RangePartitionAssignor),
-    "roundrobin": partial(adapt, RoundRobinPartitionAssignor),
-    "sticky": partial(adapt, StickyPartitionAssignor),
+    "cooperative-sticky": _cooperative_sticky,
+    "range": partial(_of_aiokafka, "range", "RangePartitionAssignor"),
+    "roundrobin": partial(_of_aiokafka, "roundrobin", "RoundRobinPartitionAssignor"),
+    "sticky": partial(_of_aiokafka, "sticky.sticky_assignor", "StickyPartitionAssignor"),
 }
 
 

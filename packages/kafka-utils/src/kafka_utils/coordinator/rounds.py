@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from kafka_utils.assignors.base import Assignor
@@ -28,22 +27,19 @@ class Cluster(Protocol):
         """Return how many partitions these have, as of now; watch them from now on."""
 
 
-@dataclass(slots=True)
 class Round:
     """One passage through the protocol, and when each of its phases began, in seconds."""
 
-    reason: Reason
-    due: float
-    topics: frozenset[str] = frozenset()
-    relief: bool = False
-    """Whether the member asks for a plan without it."""
-    first: bool = False
-    """Whether the member comes from no generation."""
-    owned_before: Partitions = NOTHING
-    sent: float = 0.0
-    joined: float = 0.0
-    planned: float = 0.0
-    ended: float = 0.0
+    def __init__(self, reason: Reason, due: float) -> None:
+        self.reason = reason
+        self.due = due
+        self.topics: frozenset[str] = frozenset()
+        self.relief = False
+        """Whether the member asks for a plan without it."""
+        self.first = False
+        """Whether the member comes from no generation."""
+        self.owned_before: Partitions = NOTHING
+        self.sent = self.joined = self.planned = self.ended = 0.0
 
 
 class Rounds:
