@@ -1,7 +1,6 @@
 """Builds the request of an attempt, signed, as a value."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -15,6 +14,8 @@ MOST_HEADS = 4096
 """Endpoints whose part of the request is remembered; building one anew takes microseconds."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
+Origin = tuple[str, str, int]
+"""Scheme, host and port: where a connection leads, whatever the path."""
 
 _OURS: Headers = (
     (b"content-type", b"application/json"),
@@ -28,6 +29,7 @@ class Head:
     """What is the same in every request to an endpoint; ``repr`` shows no header."""
 
     url: Url
+    origin: Origin = field(repr=False)
     headers: Headers = field(repr=False)
     wire: bytes = field(repr=False)
     """The request line, Host and these headers as HTTP/1.1 sends them."""
@@ -83,14 +85,28 @@ def build(body: bytes, event_id: str, endpoint: Endpoint, now: float) -> Request
     """The request of an attempt that begins at ``now``, in unix seconds."""
     timestamp = int(now)
     signature = sign(endpoint.secrets, event_id, timestamp, body)
-    return Request(head_of(endpoint.url, endpoint.headers), event_id, timestamp, signature, body)
+    known = _heads.get(endpoint.id)
+    head = known[1] if known is not None and known[0] is endpoint else _remembered(endpoint)
+    return Request(head, event_id, timestamp, signature, body)
 
 
-@lru_cache(MOST_HEADS)
+_heads: dict[str, tuple[Endpoint, Head]] = {}
+# By the endpoint's id, for this very endpoint: to hash one, and its URL, takes as long as signing.
+
+
+def _remembered(endpoint: Endpoint) -> Head:
+    if len(_heads) >= MOST_HEADS:
+        del _heads[next(iter(_heads))]
+    head = head_of(endpoint.url, endpoint.headers)
+    _heads[endpoint.id] = (endpoint, head)
+    return head
+
+
 def head_of(url: Url, customers: tuple[tuple[str, str], ...]) -> Head:
     """The head of requests to a URL, with the headers that the customer wants."""
     theirs = ((name.encode(), value.encode("latin-1")) for name, value in customers)
     headers = (*_OURS, *theirs)
     host = (b"host", url.authority.encode())
     lines = b"".join([b"%b: %b\r\n" % header for header in (host, *headers)])
-    return Head(url, headers, f"{METHOD} {url.target} HTTP/1.1\r\n".encode() + lines)
+    origin = (url.scheme, url.host, url.port)
+    return Head(url, origin, headers, f"{METHOD} {url.target} HTTP/1.1\r\n".encode() + lines)

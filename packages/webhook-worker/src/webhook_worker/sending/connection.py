@@ -36,38 +36,28 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[TransportError | None] | None = None
+        self._is_reading = False
+        self._waiter: asyncio.Future[Answer | TransportError] | None = None
+        self._due: Due = set()
 
-    async def exchange(self, request: bytes, due: Due) -> Answer:
-        """Send, and return the answer, until it is told that the time is over.
+    def ask(self, request: bytes, due: Due) -> "asyncio.Future[Answer | TransportError]":
+        """Send; what comes of it is the answer, or why not even its head came.
 
-        Of an answer that breaks off behind its head this is said in it. Raises
-        TransportError where not even the head came.
+        It is not waited for any longer once ``due`` is told that the time is over. Of an answer
+        that breaks off behind its head this is said in it. Whoever ceases to wait closes.
         """
+        self._waiter = waiter = self._loop.create_future()
         if self._transport is None or not self.is_open:
-            raise WriteError("the connection was closed before the request was sent")
+            waiter.set_result(WriteError("the connection was closed before the request was sent"))
+            return waiter
         self.answer_began = False
-        self._waiter = self._loop.create_future()
+        self._due = due
         due.add(self)
-        if not self._transport.is_reading():
-            self._transport.resume_reading()
-        try:
-            self._transport.write(request)
-            error = await self._waiter
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            due.discard(self)
-            self._waiter = None
-        if error is not None and not self._reader.status:
-            try:
-                raise error
-            finally:
-                del error  # it holds this frame, and with it the request
-        answer = self._reader.answer(error)
-        self._reader.begin()  # an idle connection holds nothing of what came
-        return answer
+        if not self._is_reading:
+            self._is_reading = True
+            self._resume(self._transport)
+        self._write(self._transport, request)
+        return waiter
 
     def expire(self) -> None:
         """The time for the answer is over."""
@@ -76,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close at once."""
         self.is_open = False
+        self._due.discard(self)
         if self._transport is not None:
             self._transport.abort()
 
@@ -94,18 +85,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            self.close()
-            return
-        self.answer_began = True
-        error = self._reader.feed(_RECEIVED[:nbytes])
-        if error is not None:
-            self._end(error)
-        elif self._reader.is_complete:
-            waiter.set_result(None)
-            if not self._may_go_on():
-                self.close()
+        self._read(_RECEIVED[:nbytes])
 
     def eof_received(self) -> bool:
         """The peer sends no more; False makes asyncio close our side, too."""
@@ -118,12 +98,45 @@ class Connection(asyncio.BufferedProtocol):
         self._end(ReadError("the connection was reset before the answer's end"))
         self._reader.release()
 
-    def _may_go_on(self) -> bool:
-        # With a part of the request unsent, the peer would take the next one for the rest of it.
-        unsent = self._transport.get_write_buffer_size() if self._transport else 0
-        return not unsent and self._reader.may_be_followed
+    # What TLS does otherwise.
+
+    def _resume(self, transport: asyncio.Transport) -> None:
+        transport.resume_reading()
+
+    def _write(self, transport: asyncio.Transport, data: bytes) -> None:
+        transport.write(data)
+
+    def _read(self, data: memoryview) -> None:
+        """The next bytes of an answer."""
+        waiter, reader = self._waiter, self._reader
+        if waiter is None or waiter.done():
+            self.close()
+            return
+        self.answer_began = True
+        error = reader.feed(data)
+        if error is not None:
+            self._end(error)
+        elif reader.is_complete:
+            # With a part of the request unsent, the peer would take the next one for the rest.
+            unsent = self._transport is None or self._transport.get_write_buffer_size()
+            if unsent or not reader.may_be_followed:
+                self.close()
+            self._settle(waiter, None)
 
     def _end(self, error: TransportError) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None if self._reader.is_complete else error)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            self._settle(waiter, error)
         self.close()
+
+    def _settle(
+        self, waiter: "asyncio.Future[Answer | TransportError]", error: TransportError | None
+    ) -> None:
+        self._waiter = None
+        self._due.discard(self)
+        reader = self._reader
+        if error is None or reader.status:
+            waiter.set_result(reader.answer(None if reader.is_complete else error))
+        else:
+            waiter.set_result(error)
+        reader.begin()  # an idle connection holds nothing of what came

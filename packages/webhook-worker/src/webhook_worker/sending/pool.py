@@ -1,10 +1,9 @@
 """Sends requests over connections that are kept, few enough, and found without a search."""
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 
-from webhook_worker.request import Request
+from webhook_worker.request import Origin, Request
 from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.connection import Connection
 from webhook_worker.sending.deadlines import Deadlines
@@ -12,8 +11,10 @@ from webhook_worker.sending.dialer import Dialer
 from webhook_worker.sending.errors import (
     NetworkError,
     PoolTimeoutError,
+    TransportError,
 )
-from webhook_worker.sending.idle import IdleConnections, Origin
+from webhook_worker.sending.idle import IdleConnections
+from webhook_worker.sending.turnstile import Turnstile
 
 STALE_SECONDS = 1.0
 """A kept connection that had been closed meanwhile says so within a round trip. One that breaks
@@ -56,63 +57,68 @@ class Pool:
         self._dialer = dialer
         self._limits = limits
         self._patience = patience
-        self._free = asyncio.Semaphore(limits.most)
+        self._turnstile = Turnstile(limits.most)
         self._deadlines = Deadlines()
         self._idle = IdleConnections[Connection](limits.most_idle, limits.idle_seconds)
         self._heard = float("-inf")
         """When a connection was kept last, on the loop's clock."""
 
-    async def exchange(self, request: Request, deadline: float) -> Answer:
-        """Send, and return the answer; ``deadline`` is on the loop's clock.
-
-        Of an answer that breaks off behind its head this is said in it. Raises
-        TransportError where not even the head came.
-        """
-        await self._wait_until_free()
-        try:
-            return await self._exchange(request, deadline)
-        finally:
-            self._free.release()
-
     async def open(self) -> None:
         """Nothing is connected before it is needed."""
+        self._clock = asyncio.get_running_loop().time
 
     async def aclose(self) -> None:
         """Close the idle connections."""
         for connection in self._idle.clear():
             connection.close()
 
+    async def exchange(self, request: Request, deadline: float) -> Answer:
+        """Send, and return the answer; ``deadline`` is on the loop's clock.
+
+        Of an answer that breaks off behind its head this is said in it. Raises TransportError
+        where not even the head came.
+        """
+        if not self._turnstile.pass_at_once():
+            await self._wait_until_free()
+        came: Answer | TransportError | None = None
+        try:
+            origin = request.head.origin
+            began = self._clock()
+            connection = self._kept(origin, began)
+            while True:
+                is_kept = connection is not None
+                if connection is None:
+                    connection = await self._dial(origin, deadline)
+                try:
+                    # Not before now: those that are due then may have been told while it was
+                    # dialled.
+                    due = self._deadlines.due_at(deadline)
+                    came = await connection.ask(request.wire(), due)
+                except BaseException:
+                    connection.close()
+                    raise
+                if isinstance(came, Answer):
+                    self._keep(connection, origin)
+                    return came
+                if not is_kept or not self._is_stale(connection, came, began):
+                    raise came
+                connection = None
+        finally:
+            came = None  # an error that is raised holds this frame, and with it the request
+            self._turnstile.leave()
+
     async def _wait_until_free(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
         try:
             async with asyncio.timeout(self._patience):
-                await self._free.acquire()
+                await self._turnstile.wait()
         except TimeoutError:
             raise PoolTimeoutError(f"all {self._limits.most} connections are in use") from None
 
-    async def _exchange(self, request: Request, deadline: float) -> Answer:
-        url = request.url
-        origin = (url.scheme, url.host, url.port)
-        now = _now()
-        kept = self._kept(origin, now)
-        if kept is not None:
-            try:
-                answer = await self._send(kept, request, deadline)
-            except NetworkError:
-                if kept.answer_began or _now() - now > STALE_SECONDS:
-                    raise
-            else:
-                return self._keep(kept, origin, answer)
-        fresh = await self._dial(origin, deadline)
-        return self._keep(fresh, origin, await self._send(fresh, request, deadline))
-
-    def _send(
-        self, connection: Connection, request: Request, deadline: float
-    ) -> Coroutine[None, None, Answer]:
-        # Not before now: those that are due then may have been told while it was dialled.
-        return connection.exchange(request.wire(), self._deadlines.due_at(deadline))
+    def _is_stale(self, connection: Connection, error: TransportError, began: float) -> bool:
+        """Whether it had been closed before the request came, which was therefore not read."""
+        if not isinstance(error, NetworkError) or connection.answer_began:
+            return False
+        return self._clock() - began <= STALE_SECONDS
 
     def _kept(self, origin: Origin, now: float) -> Connection | None:
         while connection := self._idle.take(origin):
@@ -121,21 +127,16 @@ class Pool:
             connection.close()
         return None
 
-    def _keep(self, connection: Connection, origin: Origin, answer: Answer) -> Answer:
+    def _keep(self, connection: Connection, origin: Origin) -> None:
         if connection.is_open:
-            connection.idle_since = self._heard = now = _now()
+            connection.idle_since = self._heard = now = self._clock()
             for surplus in self._idle.put(origin, connection, now):
                 surplus.close()
-        return answer
 
     async def _dial(self, origin: Origin, deadline: float) -> Connection:
-        began = _now()
+        began = self._clock()
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._dialer.dial(*origin)
         except TimeoutError:
             raise self._dialer.too_late(began, self._heard) from None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -107,6 +107,7 @@ class Sender:
             self._exchanges = HttpxExchange(transport, policy, patience=share)
 
     async def __aenter__(self) -> Self:
+        self._clock = asyncio.get_running_loop().time
         await self._exchanges.open()
         return self
 
@@ -121,18 +122,16 @@ class Sender:
     async def attempt(self, request: Request) -> Attempt:
         """Send ``request`` and return what came back. Raises nothing but a cancellation."""
         try:
-            return await self._attempt(request)
+            answer = await self._exchanges.exchange(request, self._clock() + self._attempt_timeout)
+            return self._came_back(answer)
+        except TransportError as error:
+            return self._failed(error, "no answer")
         except Exception as error:
             # An exception would cancel the event's other deliveries, which have done nothing wrong.
             _log.exception("an attempt failed in an unforeseen way")
             return Failed("internal", type(error).__name__, ours=True)
 
-    async def _attempt(self, request: Request) -> Attempt:
-        deadline = asyncio.get_running_loop().time() + self._attempt_timeout
-        try:
-            answer = await self._exchanges.exchange(request, deadline)
-        except TransportError as error:
-            return self._failed(error, "no answer")
+    def _came_back(self, answer: Answer) -> Attempt:
         answered = _answered(answer)
         if answer.cut_short is not None and answered.is_success:
             missing = f"status {answer.status}, but not all of its body,"
