@@ -36,7 +36,8 @@ class Case:
     after: Members
 
 
-def _group(members: int, *, equal: bool) -> dict[str, Subscription]:
+def group(members: int, *, equal: bool) -> dict[str, Subscription]:
+    """Members by name; equal ones subscribe to all topics, others to some of them."""
     random = Random(members)
     topics = [f"topic-{number}" for number in range(TOPICS)]
     subscriptions = {}
@@ -46,16 +47,17 @@ def _group(members: int, *, equal: bool) -> dict[str, Subscription]:
     return subscriptions
 
 
-def _cases(group: Members) -> Iterator[Case]:
-    names = sorted(group)
-    some = {name: group[name] for name in names[: len(names) // 2]}
-    but_one = {name: group[name] for name in names[1:]}
-    yield Case("all are new", {}, group)
-    yield Case("nothing", group, group)
-    yield Case("one joins", but_one, group)
-    yield Case("one leaves", group, but_one)
-    yield Case("half join", some, group)
-    yield Case("half leave", group, some)
+def cases(whole: Members) -> Iterator[Case]:
+    """What may happen to such a group."""
+    names = sorted(whole)
+    some = {name: whole[name] for name in names[: len(names) // 2]}
+    but_one = {name: whole[name] for name in names[1:]}
+    yield Case("all are new", {}, whole)
+    yield Case("nothing", whole, whole)
+    yield Case("one joins", but_one, whole)
+    yield Case("one leaves", whole, but_one)
+    yield Case("half join", some, whole)
+    yield Case("half leave", whole, some)
 
 
 def _settled(counts: Mapping[str, int], members: Members) -> Plan:
@@ -118,7 +120,7 @@ def main() -> int:
     for members, partitions in SIZES:
         counts = {f"topic-{number}": partitions // TOPICS for number in range(TOPICS)}
         for equal in (True, False):
-            for case in _cases(_group(members, equal=equal)):
+            for case in cases(group(members, equal=equal)):
                 ours, theirs, moved = measure(case, counts, options.repeat)
                 row = ("equal" if equal else "differing", members, partitions, case.event)
                 figures = f"{ours:15.2f}{theirs:15.2f}{moved:15}"

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import trustme
-
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: sink\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
@@ -85,6 +83,8 @@ class _Serving(asyncio.Protocol):
 
 
 def _context(hosts: int, authority: Path) -> ssl.SSLContext:
+    import trustme  # what needs no more than an address must not pay for it
+
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(authority))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

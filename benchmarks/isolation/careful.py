@@ -15,12 +15,14 @@ from benchmarks.delivery.sink import address
 from benchmarks.isolation.shape import IN_FLIGHT, LATER, TIMEOUT_SECONDS, TOPIC
 
 
-async def work(servers: str, port: int, topic: str = TOPIC, host: str | None = None) -> None:
+async def work(
+    servers: str, port: int, topic: str = TOPIC, host: str | None = None, group: str = "careful"
+) -> None:
     """Deliver until it is killed; each customer has a host of its own unless one is named."""
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=servers,
-        group_id="careful",
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )

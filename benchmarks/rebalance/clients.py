@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.rebalance.java import compiled_member
+from benchmarks.rebalance.java import compiled
 
 PACKAGE = "benchmarks.rebalance.members"
 
@@ -59,7 +59,7 @@ def _has_confluent(python: str) -> bool:
 
 
 def _java(tools: Tools) -> Command:
-    command = compiled_member(tools.directory)
+    command = compiled(tools.directory)
     if command is None:
         raise ClientUnavailableError("no JDK")
     return command

@@ -1,4 +1,4 @@
-"""Compiles the Java pod, where there is a JDK, against the client's jars that the brokers use."""
+"""Compiles a Java peer, where there is a JDK, against the client's jars that the brokers use."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ FLAGS = (
 )
 
 
-def compiled_member(directory: Path) -> list[str | Path] | None:
-    """The command of the Java pod, compiled into this directory; None without a compiler.
+def compiled(directory: Path, source: Path = SOURCE) -> list[str | Path] | None:
+    """The command of the class in this file, compiled into this directory; None without a compiler.
 
     Raises BrokersUnavailable if the jars cannot be had, CalledProcessError for a faulty source.
     """
@@ -45,9 +45,9 @@ def compiled_member(directory: Path) -> list[str | Path] | None:
             "-Xlint:all",
             "-Werror",
         ]
-        where = ["-cp", class_path, "-d", str(classes), str(SOURCE)]
+        where = ["-cp", class_path, "-d", str(classes), str(source)]
         subprocess.run([*compiler, *where], check=True)  # noqa: S603 - the machine's own compiler
-    return [java, *FLAGS, "-cp", f"{class_path}{os.pathsep}{classes}", "Member"]
+    return [java, *FLAGS, "-cp", f"{class_path}{os.pathsep}{classes}", source.stem]
 
 
 def _java_with_compiler() -> Path | None:

@@ -21,9 +21,15 @@ def build(directory: Path) -> Path | None:
 
 
 def configured(
-    directory: Path, servers: str, topic: str, group: str, port: int, in_flight: int
+    directory: Path,
+    servers: str,
+    topic: str,
+    group: str,
+    port: int,
+    in_flight: int,
+    host: str | None = None,
 ) -> Path:
-    """Its configuration: each event, as it came, to the host that it names."""
+    """Its configuration: each event, as it came, to the host that it names, or to this one."""
     source = {
         "seed_brokers": [servers],
         "topics": [topic],
@@ -32,17 +38,18 @@ def configured(
         "commit_period": "1s",
     }
     sink = {
-        "url": f'${{! meta("to") }}:{port}/hook',
+        "url": f'http://${{! meta("to") }}:{port}/hook',
         "verb": "POST",
         "headers": {"Content-Type": "application/json"},
         "max_in_flight": in_flight,
     }
-    file = directory / f"{group}.json"
+    to = f'meta to = "{host}"' if host else "meta to = this.customer_id"
+    file = directory / f"{group}-{host or 'named'}.json"
     config = {
         "http": {"enabled": False},
         "logger": {"level": "ERROR"},
         "input": {"kafka_franz": source},
-        "pipeline": {"processors": [{"mapping": 'meta to = "http://" + this.customer_id'}]},
+        "pipeline": {"processors": [{"mapping": to}]},
         "output": {"http_client": sink},
     }
     file.write_text(json.dumps(config))

@@ -1,0 +1,254 @@
+"""One fleet on common ground: started, left idle, given a backlog, stopped; what it came to."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.fleet.connections import Counting, Totals
+from benchmarks.fleet.ground import Ground, until
+from benchmarks.fleet.launcher import Launched
+from benchmarks.fleet.pace import Look, Pace, pace, unevenness
+from benchmarks.fleet.workers import Start, Work
+from benchmarks.processes import cpu_seconds, proportional_mb, resident_mb, waited_seconds
+from benchmarks.rebalance.fleet import ROOT, FleetError
+from benchmarks.rebalance.ownership import Group
+from benchmarks.rebalance.table import Column, Figures
+from benchmarks.tables import say
+from deploy.local.guard import Guard
+
+READY_SECONDS = 240.0
+SETTLE_SECONDS = 5.0
+WORK_SECONDS = 300.0
+FILL_SECONDS = 60.0
+SHORTEST_SESSION_SECONDS = 9.0
+"""Less than aiokafka's default, which the peers have."""
+LOOK_SECONDS = 0.25
+QUIET_SECONDS = 20.0
+"""Without an arrival for so long, what is missing is not coming."""
+
+COLUMNS = (
+    Column("all ready", " s", 1),
+    Column("CPU until then, each", " s", 2),
+    Column("MB", "", 1),
+    Column("MB, shared once", "", 1),
+    Column("idle", " %", 2),
+    Column("deliveries/s", "", 0),
+    Column("CPU each", " us", 0),
+    Column("per CPU second", "", 0, ratio=False),
+    Column("max/mean", "", 2, ratio=False),
+    Column("missing", "", 0, ratio=False),
+    Column("stopped", " s", 1),
+    Column("badly", "", 0, ratio=False),
+)
+AROUND_COLUMNS = (
+    Column("brokers' CPU each", " us", 0),
+    Column("customers' CPU each", " us", 0),
+    Column("customers waited", " %", 0, ratio=False),
+)
+COORDINATOR_COLUMNS = (
+    Column("idle: requests/s", "", 1),
+    Column("idle: the others'", "", 1),
+    Column("idle: KB/s", "", 1),
+    Column("idle: others' KB/s", "", 1),
+    Column("at work: requests", "", 0),
+    Column("at work: the others' requests", "", 0),
+    Column("at work: MB", "", 1),
+    Column("at work: the others' MB", "", 1),
+    Column("idle: CPU of it", " %", 1),
+    Column("idle: CPU of the others", " %", 1),
+)
+TABLES: Mapping[str, Sequence[Column]] = {
+    "The fleet": COLUMNS,
+    "What stood around it": AROUND_COLUMNS,
+    "The coordinator, beside the mean of the two other brokers": COORDINATOR_COLUMNS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a fleet and of what it is given."""
+
+    processes: int
+    partitions: int
+    events: int
+    idle_seconds: float
+
+
+def measure(ground: Ground, start: Start, size: Size, name: str) -> Figures:
+    """Raises FleetError, StageError."""
+    ground.prepare(name, size.partitions)
+    directory = ground.directory / name
+    directory.mkdir()
+    work = Work(directory, ground.servers, name, f"{name}-group", ground.customers.port)
+    programs = [start(work, number) for number in range(size.processes)]
+    began = time.monotonic()
+    fleet = Launched.start(ground.guard, directory / "processes", programs, ground.environ())
+    try:
+        figures = _Measuring(ground, fleet, work, size).all(began)
+        end = fleet.stop()
+    except BaseException:
+        fleet.kill()
+        raise
+    ground.remove(name)
+    return {**figures, "stopped": end.seconds, "badly": end.disorderly}
+
+
+class _Measuring:
+    """What is looked at while one fleet runs."""
+
+    def __init__(self, ground: Ground, fleet: Launched, work: Work, size: Size) -> None:
+        self._ground = ground
+        self._fleet = fleet
+        self._pids = fleet.pids
+        self._work = work
+        self._size = size
+        self._counting = Counting(list(ground.brokers))
+
+    def all(self, began: float) -> dict[str, float | None]:
+        """One phase after the other."""
+        asyncio.run(self._ready())
+        ready = {
+            "all ready": time.monotonic() - began,
+            "CPU until then, each": cpu_seconds(self._pids) / len(self._pids),
+        }
+        time.sleep(SETTLE_SECONDS)
+        coordinator = self._ground.coordinator(self._work.group)
+        return {**ready, **self._idle(coordinator), **self._at_work(coordinator)}
+
+    async def _ready(self) -> None:
+        wanted = self._size
+
+        def whole(group: Group) -> bool:
+            members, owned = len(group.members), len(group.owners)
+            stable = group.state == "Stable"
+            return stable and members == wanted.processes and owned == wanted.partitions
+
+        where = (self._work.servers, self._work.group, self._work.topic)
+        await until(*where, whole, self._fleet.check, seconds=READY_SECONDS)
+
+    def _idle(self, coordinator: int) -> dict[str, float | None]:
+        brokers = self._ground.brokers
+        seconds = self._size.idle_seconds
+        cpu, each = cpu_seconds(self._pids), {p: cpu_seconds([b]) for p, b in brokers.items()}
+        looked = self._look()
+        time.sleep(seconds)
+        used = {p: 100 * (cpu_seconds([b]) - each[p]) / seconds for p, b in brokers.items()}
+        idle = 100 * (cpu_seconds(self._pids) - cpu) / seconds / len(self._pids)
+        others = [used[port] for port in used if port != coordinator]
+        return {
+            "idle": idle,
+            "idle: CPU of it": used[coordinator],
+            "idle: CPU of the others": sum(others) / len(others),
+            **self._exchanged(looked, coordinator, "idle: {}/s", seconds, 1e3),
+        }
+
+    def _at_work(self, coordinator: int) -> dict[str, float | None]:
+        before = self._ground.customers.counts()
+        looked = self._look()
+        found = self._deliver(sum(before))
+        counts = [
+            now - earlier
+            for now, earlier in zip(self._ground.customers.counts(), before, strict=True)
+        ][: len(self._pids)]
+        return {
+            "MB": resident_mb(self._pids) / len(self._pids),
+            "MB, shared once": proportional_mb(self._pids) / len(self._pids),
+            "max/mean": unevenness(counts),
+            "missing": max(0, self._size.events - sum(counts)),
+            **_shown(found),
+            **self._exchanged(looked, coordinator, "at work: {}", 1.0, 1e6),
+        }
+
+    def _look(self) -> Totals | None:
+        return self._counting.look(self._pids) if self._counting.possible else None
+
+    def _exchanged(
+        self, earlier: Totals | None, coordinator: int, name: str, per: float, unit: float
+    ) -> dict[str, float | None]:
+        now = self._look()
+        if earlier is None or now is None:
+            return {}
+        each = now.since(earlier, self._ground.brokers)
+        it = each.pop(coordinator)
+        requests = sum(traffic.requests for traffic in each.values()) / len(each)
+        carried = sum(traffic.sent + traffic.received for traffic in each.values()) / len(each)
+        idle = name.startswith("idle")
+        size = "KB" if idle else "MB"
+        return {
+            name.format("requests"): it.requests / per,
+            "idle: the others'" if idle else "at work: the others' requests": requests / per,
+            name.format(size): (it.sent + it.received) / unit / per,
+            f"idle: others' {size}/s" if idle else f"at work: the others' {size}": carried
+            / unit
+            / per,
+        }
+
+    def _deliver(self, before: int) -> Pace | None:
+        events = self._size.events
+        told = (self._work.servers, self._work.topic, self._size.partitions, events)
+        # The whole backlog is there before the first event is taken, for slow fleets and fast ones.
+        self._fleet.signal(signal.SIGSTOP)
+        try:
+            _fill(self._ground.guard, told)
+        finally:
+            self._fleet.signal(signal.SIGCONT)
+        looks: list[Look] = []
+        last_news = time.monotonic()
+        give_up = last_news + WORK_SECONDS
+        while not looks or looks[-1].arrived < events:
+            self._fleet.check()
+            look = self._looked(before)
+            if not looks or look.arrived > looks[-1].arrived:
+                last_news = look.at
+            looks.append(look)
+            if look.at > min(give_up, last_news + QUIET_SECONDS):
+                break
+            time.sleep(LOOK_SECONDS)
+        return pace(looks, events, len(self._ground.customers.pids))
+
+    def _looked(self, before: int) -> Look:
+        customers = self._ground.customers
+        return Look(
+            at=time.monotonic(),
+            arrived=sum(customers.counts()) - before,
+            workers_cpu=cpu_seconds(self._pids),
+            brokers_cpu=cpu_seconds(self._ground.brokers.values()),
+            customers_cpu=cpu_seconds(customers.pids),
+            customers_waited=waited_seconds(customers.pids),
+        )
+
+
+def _fill(guard: Guard, told: Sequence[object]) -> None:
+    words = [sys.executable, "-m", "benchmarks.fleet.filler", *map(str, told)]
+    began = time.monotonic()
+    filling = guard.spawn(words, output=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        status = filling.wait(FILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        status = None
+    finally:
+        filling.kill()
+        filling.wait()
+        guard.release(filling.pid)
+    if status != 0:
+        raise FleetError("the backlog could not be written")
+    took = time.monotonic() - began
+    if took > SHORTEST_SESSION_SECONDS:
+        say(f"the backlog took {took:.1f} s: members that stood still so long were given up")
+
+
+def _shown(found: Pace | None) -> dict[str, float | None]:
+    if found is None:
+        return {}
+    return {
+        "deliveries/s": found.per_second,
+        "CPU each": found.worker_us,
+        "per CPU second": 1e6 / found.worker_us,
+        "brokers' CPU each": found.broker_us,
+        "customers' CPU each": found.customer_us,
+        "customers waited": 100 * found.customers_waited_share,
+    }
