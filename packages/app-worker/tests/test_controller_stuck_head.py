@@ -168,6 +168,7 @@ async def test_the_state_says_what_each_lane_has_and_waits_for() -> None:
             "position": 5,
             "open": 1,
             "in_work": 1,
+            "held": 0,
             "buffered": 0,
             "buffered_bytes": 0,
             "complete_out_of_order": 3,

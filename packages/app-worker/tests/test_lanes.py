@@ -2,7 +2,11 @@
 
 from aiokafka import TopicPartition
 
-from app_worker.lanes import LANE_BUFFER_RECORDS, LANE_SPAN_RECORDS, Arrival, Lane, Lanes
+from app_worker.arrival import Arrival
+from app_worker.handover import Inherited, Kind, Word
+from app_worker.held_records import HeldRecords, with_one_more
+from app_worker.holds import MOST_HOLDS, Holds
+from app_worker.lanes import LANE_BUFFER_RECORDS, LANE_SPAN_RECORDS, Lane, Lanes
 from app_worker.record import Origin, Record
 
 A = TopicPartition("t", 0)
@@ -113,3 +117,104 @@ def test_what_was_recalled_counts_as_parts_of_the_map_until_it_is_passed() -> No
     assert lane.admits(300 * far)
     lane.forget()
     assert lane.complete_runs() == []
+
+
+# What is held.
+
+
+def lane_with_holds(*offsets: int, done: tuple[tuple[int, int], ...] = ()) -> Lane:
+    lane = Lane(A, 1)
+    inherited = Inherited("g", A, [Holds(7, 0, 50, 20.0, offsets)], 0.0)
+    lane.recall(done, 0, HeldRecords(inherited, 0.0))
+    return lane
+
+
+def told(lane: Lane, *offsets: int) -> None:
+    """A word settles these."""
+    assert lane.held is not None
+    word = Word(Kind.SETTLED, "g", 7, "t", tuple((0, offset) for offset in offsets))
+    lane.settle(lane.held.inherited.settle(word))
+
+
+def test_what_is_held_stays_open_and_is_not_started() -> None:
+    lane = lane_with_holds(0, 2)
+    lane.take(arrivals(0, 1, 2, 3))
+    assert [lane.start_head().record.offset for _ in range(lane.buffered)] == [1, 3]
+    assert lane.tracker.committable == 0
+    assert lane.held_below(1)
+    told(lane, 0)
+    assert lane.tracker.committable == 1
+    assert not lane.held_below(2)
+    told(lane, 2)
+    assert lane.held is None
+
+
+def test_a_word_may_come_before_its_record() -> None:
+    lane = lane_with_holds(0, 2, 4, done=((1, 2), (3, 4)))
+    lane.take(arrivals(0))
+    told(lane, 2, 4)
+    assert list(lane.complete_runs()) == [(1, 5)]
+    assert lane.take(arrivals(1, 2, 3, 4, 5)) == 4
+    assert lane.tracker.committable == 0
+    told(lane, 0)
+    assert lane.tracker.committable == 5
+    assert lane.buffered == 1
+
+
+def test_what_is_not_held_any_more_is_started_in_the_order_of_the_log() -> None:
+    lane = lane_with_holds(0, 2, 9)
+    lane.take(arrivals(0, 1, 2, 3))
+    assert lane.held is not None
+    assert lane.held.bytes == 22
+    over = lane.held.inherited.open_up(60.0, {})
+    lane.open_up(over)
+    assert lane.held is None
+    assert [lane.start_head().record.offset for _ in range(lane.buffered)] == [0, 1, 2, 3]
+    assert lane.buffered_bytes == 0
+    lane.take(arrivals(9))
+    assert lane.buffered == 1
+
+
+def test_a_hold_below_what_was_fetched_ends_if_its_record_is_not_there() -> None:
+    lane = lane_with_holds(0, 2, 4)
+    lane.take(arrivals(0, 3))
+    assert lane.held is not None
+    assert (2 in lane.held, 4 in lane.held) == (False, True)
+    told(lane, 0)
+    lane.tracker.complete(3)
+    lane.pass_gap(lambda _: 9)
+    assert lane.held is None
+
+
+def test_payloads_that_are_held_have_a_bound_of_their_own() -> None:
+    lane = lane_with_holds(0, 1, 2)
+    lane.take(arrivals(0, 1))
+    assert lane.buffered_bytes == 0
+    assert lane.has_room(22, 0, 0.0)
+    assert not lane.has_room(21, 0, 0.0)
+    told(lane, 0)
+    assert lane.has_room(21, 0, 0.0)
+
+
+def test_what_is_forgotten_is_held_no_longer() -> None:
+    lane = lane_with_holds(0, 1)
+    lane.take(arrivals(0, 1, 2))
+    lane.forget()
+    assert [lane.start_head().record.offset for _ in range(lane.buffered)] == [0, 1, 2]
+
+
+def test_holds_of_many_releases_leave_less_room_for_work() -> None:
+    far = 2**40
+    offsets = tuple(range(0, 100 * far, far))
+    lane = Lane(A, 1, 0)
+    holds = [Holds(nonce, 0, 50, 20.0, offsets) for nonce in range(MOST_HOLDS - 1)]
+    lane.recall((), 0, HeldRecords(Inherited("g", A, holds, 0.0), 0.0))
+    assert not lane.admits(101 * far)
+    lane.forget()
+    assert lane.admits(101 * far)
+
+
+def test_one_offset_more_closes_the_gap_that_it_fills() -> None:
+    assert list(with_one_more([(1, 2), (3, 4)], 2)) == [(1, 4)]
+    assert list(with_one_more([(1, 2)], 5)) == [(1, 2), (5, 6)]
+    assert list(with_one_more([], 5)) == [(5, 6)]

@@ -12,6 +12,8 @@ from app_worker.offset_map import (
     ADMISSIBLE,
     LONGEST,
     LONGEST_TEXT,
+    SURE_HELD,
+    SURE_SPAN,
     Runs,
     Scope,
     UnusableMapError,
@@ -173,3 +175,9 @@ def test_eighteen_thousand_dense_offsets_are_admitted_and_a_hundred_in_any_log()
     assert admits(0, 8 * ADMISSIBLE - 1, 10_000)
     assert not admits(0, 8 * ADMISSIBLE, 10_000)
     assert admits(0, 2**62, 100)
+
+
+def test_what_is_sure_to_fit_fits_however_many_parts_it_has_and_if_all_of_it_is_held() -> None:
+    for offset in range(SURE_SPAN):
+        held = min(SURE_HELD, offset + 1)
+        assert admits(0, offset, 10_000, held, 1)

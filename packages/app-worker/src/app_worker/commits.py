@@ -17,9 +17,10 @@ from aiokafka.errors import (
     OffsetMetadataTooLargeError,
 )
 
+from app_worker.handover import Answer, say
 from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
-from app_worker.offset_map import Scope, encode
+from app_worker.offset_map import MapTooLongError, Scope, encode
 from kafka_utils import GroupError
 
 SHORTEST_INTERVAL_SECONDS = 1.0
@@ -46,6 +47,15 @@ RECENT = 3
 PASSING = frozenset({"failed", "timeout"})
 """Results after which the same commit may still succeed."""
 
+ANSWERS = {
+    "ok": Answer.ACKNOWLEDGED,
+    "failed": Answer.RETRIABLE,
+    "not_owner": Answer.REFUSED,
+    "timeout": Answer.UNKNOWN,
+    "abandoned": Answer.UNKNOWN,
+}
+"""What the results say to whoever hands over: an abandoned commit may have been sent."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +77,8 @@ class Snapshot:
     completions: int
     """How many records of the lane were complete, in or out of order."""
     metadata: str = ""
+    hands_over: bool = False
+    """Whether it says what is in flight there, since the lane is handed over."""
 
 
 def pause_after(seconds: float, pause: float, *, passing: bool) -> float:
@@ -95,9 +107,12 @@ class Commits:
         recall: Callable[[Lane], object],
         metrics: WorkerMetrics,
         scope: Scope,
+        clock: Callable[[], float],
     ) -> None:
+        """``clock`` is that of hand-overs, in seconds."""
         self._committer = committer
         self._lanes = lanes
+        self._clock = clock
         self._position_of = position_of
         self._recall = recall
         self._results = metrics.commits
@@ -135,6 +150,15 @@ class Commits:
             return False
         return result == "ok"
 
+    async def send(self) -> Answer:
+        """Commit once what moved; what is frozen and not acknowledged has always moved."""
+        return ANSWERS[await self._commit()]
+
+    @property
+    def with_maps(self) -> bool:
+        """Whether the brokers take a commit's metadata, as far as is known."""
+        return self._with_maps
+
     def drop(self, lanes: Collection[Lane]) -> None:
         """Drop lanes, and abandon a commit under way that speaks for one of them."""
         self._lanes.drop(lanes)
@@ -154,13 +178,29 @@ class Commits:
             lane.pass_gap(self._position_of)
             offset = lane.tracker.committable
             completions = lane.tracker.completions if self._with_maps else 0
-            if offset is not None and (offset, completions) != lane.committed:
-                moved[lane] = Snapshot(offset, completions, self._map_of(lane, offset))
+            if offset is None or (offset, completions) == lane.committed:
+                continue
+            try:
+                said = self._map_of(lane, offset)
+            except MapTooLongError:
+                # What it leaves out would be delivered twice. There is less of it soon.
+                _log.info("a map is too long for now", extra={"group": self._scope.group_id})
+            else:
+                moved[lane] = Snapshot(offset, completions, said, lane.release is not None)
         return moved
 
     def _map_of(self, lane: Lane, offset: int) -> str:
-        runs = lane.complete_runs() if self._with_maps else ()
-        return encode(self._scope.place(lane.partition), offset, runs) if runs else ""
+        """Raises MapTooLongError."""
+        here, handed_over = lane.partition, lane.release is not None
+        if not self._with_maps:
+            if handed_over and lane.running:
+                raise MapTooLongError("the brokers take no maps at all")
+            return ""
+        place, done = self._scope.place(here), lane.complete_runs()
+        if lane.held is None and not handed_over:
+            return encode(place, offset, done) if done else ""
+        inherited = None if lane.held is None else lane.held.inherited
+        return say(place, here, offset, done, inherited, lane.release, self._clock()).metadata
 
     async def _commit(self) -> str:
         async with self._one_at_a_time:
@@ -168,6 +208,9 @@ class Commits:
             if not moved:
                 return "ok"
             offsets = {lane.partition: (now.offset, now.metadata) for lane, now in moved.items()}
+            for lane, now in moved.items():
+                if now.hands_over:
+                    lane.maps_sent.append((now.offset, now.metadata))
             attempt = asyncio.ensure_future(self._committer.commit(offsets))
             self._under_way, self._taking_part = attempt, moved
             began = time.monotonic()
@@ -183,7 +226,9 @@ class Commits:
             self._results.labels(self._scope.group_id, result).inc()
             if result == "ok":
                 for lane, now in moved.items():
-                    lane.committed = (now.offset, now.completions)
+                    # What was sent before a lane was frozen is no answer to what it has to say.
+                    if now.hands_over == (lane.release is not None):
+                        lane.committed = (now.offset, now.completions)
             return result
 
     def _result(self, attempt: asyncio.Task[None]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -16,22 +15,28 @@ from aiokafka.errors import KafkaError
 from app_worker.admission import Admission, Source
 from app_worker.budget import drain_margin
 from app_worker.commits import Commits
-from app_worker.debug_state import PAUSES, lane_state, pause_of
-from app_worker.draining import Draining, in_work, still
+from app_worker.debug_state import lane_state
+from app_worker.draining import in_work
 from app_worker.execution import Execution
 from app_worker.fetching import Fetching
+from app_worker.giving_up import GivingUp
 from app_worker.handler import Handler
-from app_worker.head_of_line import stuck_head
+from app_worker.handover import cancelled_by_loss
+from app_worker.handover.needs import Words
 from app_worker.lanes import Lane, Lanes
+from app_worker.lookout import Lookout, show_limits
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.offset_map import Scope
+from app_worker.owing import Owing
 from app_worker.parked_headers import KafkaRecord, fresh
 from app_worker.parking import Parking
 from app_worker.positions import Committed, Policy, Positions, position_of
 from app_worker.recall import Recall
 from app_worker.record import Record
+from app_worker.send_gate import SendGate, since_boot
 from app_worker.share import Share
 from app_worker.starter import Starter
+from app_worker.taking_over import TakingOver
 from kafka_utils import IncrementalConsumer
 
 LEAVE_SECONDS = 3.0
@@ -40,9 +45,6 @@ LEAVE_SECONDS = 3.0
 RELIEF_SHARE = 0.4
 """The part of a drain that the end may wait for the group to plan without this member. It goes on
 working meanwhile, so that its partitions are never without an owner for long."""
-
-OBSERVE_SECONDS = 5.0
-"""Between two looks at the lag."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +93,14 @@ class Controller:
         scope: Scope,
         read: Callable[[KafkaRecord], Record] = fresh,
         share: Share | None = None,
+        words: Words | None = None,
+        gate: SendGate | None = None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = since_boot,
     ) -> None:
+        """``words`` is the way to the hand-over topic; without it partitions are drained, and what
+        is held when they come waits for the whole of its time. ``gate`` is asked by the handler.
+        ``now`` gives unix seconds; ``clock`` seconds that go on while the machine is suspended."""
         self.joined = asyncio.Event()
         """Set at the first assignment, and for good."""
         self._consumer = consumer
@@ -106,11 +114,11 @@ class Controller:
         self._relieved = asyncio.Event()
         """Set when everything is to be given up at the end."""
         self._room = asyncio.Event()
-        self._draining = Draining(self._name, settings.drain_margin_seconds)
         self._lanes = Lanes()
-        self._position_of = partial(position_of, consumer)
-        recall = Recall(consumer, self._position_of, scope, metrics)
-        self._commits = Commits(consumer, self._lanes, self._position_of, recall, metrics, scope)
+        here = partial(position_of, consumer)
+        recall = Recall(consumer, here, scope, metrics, self._take_over, clock)
+        self._commits = Commits(consumer, self._lanes, here, recall, metrics, scope, clock)
+        self._owing = Owing(self._name, gate or SendGate(clock), metrics, clock)
         self._positions = Positions(
             consumer, committed, self._lanes, self._commits, settings.auto_offset_reset, metrics
         )
@@ -125,6 +133,33 @@ class Controller:
             metrics,
             now,
             self._room,
+            self._owing,
+        )
+        self._taking_over = TakingOver(
+            self._name,
+            self._lanes,
+            words,
+            metrics,
+            offer=self._starter.offer,
+            give_up_late=self._owing.give_up_late,
+            clock=clock,
+        )
+        self._giving_up = GivingUp(
+            self._name,
+            self._lanes,
+            self._commits,
+            self._owing,
+            words,
+            metrics,
+            committed_now=consumer.committed_now,
+            position_of=here,
+            seconds_left=self._execution.seconds_left,
+            withdraw=self._starter.withdraw,
+            dropped=self._dropped,
+            margin_seconds=settings.drain_margin_seconds,
+        )
+        self._lookout = Lookout(
+            consumer, self._lanes, self._execution, metrics, self._name, self._tell_owned
         )
         self._fetching = Fetching(
             consumer,
@@ -139,7 +174,7 @@ class Controller:
             max_buffered_bytes=limits.max_bytes,
             room=self._room,
         )
-        _show(limits, metrics)
+        show_limits(limits, metrics)
 
     def stop(self) -> None:
         """Ask for an orderly end: ``run`` returns after the drain and the last commit."""
@@ -151,7 +186,7 @@ class Controller:
         self._consumer.subscribe(topics=subscription.topics, listener=_Listener(self))
         fetching = asyncio.create_task(self._fetching.run())
         committing = asyncio.create_task(self._commits.run())
-        observing = asyncio.create_task(self._observe())
+        observing = asyncio.create_task(self._lookout.run())
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
         tasks = (fetching, committing, observing, stopping)
         ends: set[asyncio.Future[Any]] = {
@@ -176,6 +211,8 @@ class Controller:
                 lane.stop()
             for task in (*tasks, *in_work(self._lanes)):
                 task.cancel()
+            self._owing.close()
+            await self._taking_over.close()
             self._execution.close()
         _raise_first(ends)
 
@@ -198,11 +235,10 @@ class Controller:
         until = self._until_committed()
         await asyncio.wait({leaving}, timeout=until - asyncio.get_running_loop().time())
         leaving.cancel()
-        lanes = list(self._lanes)
-        await self._drain(lanes, until)
+        await self._giving_up.give_up(list(self._lanes), until, self._exit_by)
         await _cancel(committing)
-        await self._commit_and_drop(lanes, until)
         await self._in_order(partial(asyncio.wait_for, self._consumer.stop(), LEAVE_SECONDS))
+        await self._owing.finished()
 
     async def _in_order(self, leave: Callable[[], Awaitable[None]]) -> None:
         """Leave the group; the process ends in any case."""
@@ -211,6 +247,16 @@ class Controller:
         except (KafkaError, OSError) as error:
             detail = {"group": self._name, "error": f"{type(error).__name__}: {error}"}
             _log.warning("the group was not left in order", extra=detail)
+
+    @property
+    def _exit_by(self) -> float | None:
+        """When, on the loop's clock, nothing may be owed any more; None before the end."""
+        if self._end_by is None:
+            return None
+        return self._end_by + self._settings.drain_margin_seconds / 2
+
+    def _take_over(self, lane: Lane) -> None:
+        self._taking_over.begin(lane)
 
     def _until_committed(self) -> float:
         """When, on the loop's clock, a drain that begins now must have committed."""
@@ -237,19 +283,13 @@ class Controller:
         self._metrics.rebalances.labels(self._name, "revoked").inc()
         if self._stopping.is_set() and len(lanes) == len(self._lanes):
             self._relieved.set()
-        until = self._until_committed()
-        try:
-            await self._drain(lanes, until)
-        finally:
-            await self._commit_and_drop(lanes, until)
+        await self._giving_up.give_up(lanes, self._until_committed(), self._exit_by)
 
     def kept(self, partitions: Collection[TopicPartition]) -> list[TopicPartition]:
-        """A revoke is taken back: what still drains goes on. Return the partitions that do."""
+        """A revoke is taken back: what can goes on. Return the partitions that do."""
         if self._stopping.is_set():
             return []
-        lanes = self._draining.go_on(
-            lane for lane in map(self._lanes.get, partitions) if lane is not None
-        )
+        lanes = self._giving_up.go_on([lane for lane in map(self._lanes.get, partitions) if lane])
         for lane in lanes:
             self._starter.offer(lane)
         self._positions.reread(lanes)
@@ -258,36 +298,25 @@ class Controller:
         return [lane.partition for lane in lanes]
 
     async def lost(self, partitions: Collection[TopicPartition]) -> None:
-        """Partitions are others' already: their work is cancelled, and nothing is committed."""
+        """Partitions are others' already: their work is cancelled, and nothing is committed.
+
+        What was handed over before goes on: somebody may wait for it to be told of.
+        """
         lanes = [lane for lane in map(self._lanes.get, partitions) if lane]
         self._metrics.rebalances.labels(self._name, "lost").inc()
         for lane in lanes:
             lane.stop()
         self._starter.withdraw()
-        self._drop(lanes)
-        for task in in_work(lanes):
+        self._commits.drop(lanes)
+        self._dropped(lanes)
+        for task in in_work(lane for lane in lanes if cancelled_by_loss(lane.standing)):
             task.cancel()
 
-    async def _drain(self, lanes: Collection[Lane], until: float) -> None:
+    def _dropped(self, lanes: Collection[Lane]) -> None:
         for lane in lanes:
-            lane.pass_gap(self._position_of)
-            lane.stop()
-        self._starter.withdraw()
-        await self._draining.finish(lanes, until)
-
-    async def _commit_and_drop(self, lanes: Collection[Lane], until: float) -> None:
-        left = until - asyncio.get_running_loop().time()
-        try:
-            await self._commits.flush(max(self._settings.drain_margin_seconds / 2, left))
-        finally:
-            self._draining.end(lanes)
-            self._drop(still(lanes))
-
-    def _drop(self, lanes: Collection[Lane]) -> None:
-        self._commits.drop(lanes)
-        for lane in lanes:
-            self._forget_lag(lane.partition)
+            self._lookout.forget(lane.partition)
         self._tell_owned()
+        self._taking_over.look()
 
     def _tell_owned(self) -> None:
         self._metrics.owned_partitions.labels(self._name).set(len(self._lanes))
@@ -303,51 +332,9 @@ class Controller:
         return {
             "subscribed": sorted(self._consumer.subscription()),
             "stopping": self._stopping.is_set(),
+            "owed": self._owing.open,
             "lanes": [lane_state(lane, now) for lane in self._lanes],
         }
-
-    def _look_for_stuck_heads(self) -> None:
-        now = asyncio.get_running_loop().time()
-        stuck = [(lane, stuck_head(lane, now)) for lane in self._lanes]
-        heads = [(lane, head) for lane, head in stuck if head is not None]
-        self._metrics.stuck_heads.labels(self._name).set(len(heads))
-        for lane, head in heads:
-            record = head.arrival.record
-            if lane.told_of == record.offset:
-                continue
-            lane.told_of = record.offset
-            detail = {
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "set_aside": self._execution.set_aside(head.call),
-            }
-            _log.warning("one record keeps its partition from being committed", extra=detail)
-
-    def _count_pauses(self) -> None:
-        pauses = Counter(map(pause_of, self._lanes))
-        for reason in PAUSES:
-            self._metrics.paused_partitions.labels(self._name, reason).set(pauses[reason])
-
-    async def _observe(self) -> None:
-        while True:
-            await asyncio.sleep(OBSERVE_SECONDS)
-            self._look_for_stuck_heads()
-            self._count_pauses()
-            self._tell_owned()
-            owned = self._consumer.assignment()
-            for lane in self._lanes:
-                here = lane.partition
-                end = self._consumer.highwater(here) if here in owned else None
-                reached = lane.tracker.committable
-                if end is not None and reached is not None:
-                    labels = (self._name, here.topic, str(here.partition))
-                    self._metrics.lag_records.labels(*labels).set(max(0, end - reached))
-
-    def _forget_lag(self, partition: TopicPartition) -> None:
-        labels = (self._name, partition.topic, str(partition.partition))
-        self._metrics.lag_records.labels(*labels)
-        self._metrics.lag_records.remove(*labels)
 
 
 class _Listener(ConsumerRebalanceListener):
@@ -382,15 +369,3 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-def _show(limits: Admission, metrics: WorkerMetrics) -> None:
-    clock = asyncio.get_running_loop().time
-
-    def oldest_age() -> float:
-        since = limits.oldest_since
-        return 0.0 if since is None else clock() - since
-
-    metrics.in_flight.set_function(lambda: limits.in_flight)
-    metrics.in_flight_bytes.set_function(lambda: limits.bytes_in_flight)
-    metrics.oldest_open_record_age.set_function(oldest_age)

@@ -24,6 +24,7 @@ def lane_state(lane: Lane, now: float) -> dict[str, object]:
         "position": tracker.position,
         "open": tracker.open_count,
         "in_work": len(lane.running),
+        "held": 0 if lane.held is None else len(lane.held),
         "buffered": lane.buffered,
         "buffered_bytes": lane.buffered_bytes,
         "complete_out_of_order": tracker.span - tracker.open_count,

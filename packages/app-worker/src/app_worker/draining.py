@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable
 
+from app_worker.handover import cancelled_by_loss
 from app_worker.lanes import Lane
 
 _log = logging.getLogger(__name__)
@@ -33,10 +34,10 @@ class Draining:
             # Cut short, by a loss or by the time. Their lanes are dropped next, so that nobody else
             # would find them.
             self.end(lanes)
-            for task in in_work(still(lanes)):
+            for task in in_work(_not_owed(still(lanes))):
                 task.cancel()
             raise
-        late = in_work(still(lanes))
+        late = in_work(_not_owed(still(lanes)))
         if late:
             self.end(lanes)
             detail = {"group": self._group, "records": len(late)}
@@ -76,6 +77,11 @@ class Draining:
 def still(lanes: Iterable[Lane]) -> list[Lane]:
     """Those of these that are stopped, and were not gone on with meanwhile."""
     return [lane for lane in lanes if lane.stopped]
+
+
+def _not_owed(lanes: Iterable[Lane]) -> list[Lane]:
+    """Those whose work ends with them: of others somebody may read that it goes on."""
+    return [lane for lane in lanes if cancelled_by_loss(lane.standing)]
 
 
 def in_work(lanes: Iterable[Lane]) -> list[asyncio.Task[None]]:

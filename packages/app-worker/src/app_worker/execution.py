@@ -12,6 +12,7 @@ from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parking import Parking
 from app_worker.record import Record
+from app_worker.send_gate import GivenUpError
 from app_worker.time_limit import Call, Cut, TimeLimit
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ class Execution:
         """Wait for the handler no longer; return whether it is one that allows that."""
         return self._gives_up is not None and self._limit.cut(call, "aside")
 
+    def seconds_left(self, running: Running) -> float:
+        """The most that the handler may still take with it."""
+        return self._limit.seconds_left(running.call, running.since, self._clock())
+
     def count(self) -> None:
         """Publish how many deliveries were done: a counter for each of them would cost too much."""
         if self._uncounted:
@@ -82,6 +87,9 @@ class Execution:
                 raise  # By somebody else, for whom the record is not complete.
             outcomes = self._after_failure(record, error, call.cut)
         except ANYTHING as error:
+            if running.lane.release is not None and _has_given_up(error):
+                # Others begin it, or have begun: to store anything of it would make it twice.
+                raise asyncio.CancelledError from error
             outcomes = self._after_failure(record, error, call.cut)
         finally:
             self._limit.end(call)
@@ -165,6 +173,12 @@ async def _go_on(task: asyncio.Task[None]) -> None:
         task.uncancel()
     if task.cancelling():
         raise asyncio.CancelledError
+
+
+def _has_given_up(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(GivenUpError) is not None
+    return isinstance(error, GivenUpError)
 
 
 def _check_storable(outcome: Park | DeadLetter) -> None:

@@ -16,9 +16,10 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from app_worker.arrival import Arrival
 from app_worker.backoff import Backoff
 from app_worker.handler import DeadLetter
-from app_worker.lanes import Arrival, Lane, Lanes
+from app_worker.lanes import Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import (
     DELAY_GRACE,

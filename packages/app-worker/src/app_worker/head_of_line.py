@@ -18,7 +18,8 @@ def stuck_head(lane: Lane, now: float) -> Running | None:
     head = lane.oldest
     if head is None or now - head.since < STUCK_SECONDS:
         return None
-    started = lane.tracker.span - lane.buffered
+    held = 0 if lane.held is None else lane.held.fetched
+    started = lane.tracker.span - lane.buffered - held
     complete = started - len(lane.running)
     stuck = started >= LEAST_RECORDS and complete >= COMPLETE_SHARE * started
     return head if stuck else None

@@ -1,17 +1,17 @@
 """State per assigned partition: what was fetched, what runs, what may be committed."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from aiokafka import TopicPartition
 
 from app_worker.admission import Slot
-from app_worker.handler import DeadLetter
-from app_worker.offset_map import SURE_SPAN, Runs, admits
+from app_worker.arrival import Arrival
+from app_worker.handover import Release, Standing
+from app_worker.held_records import HeldRecords, with_one_more
+from app_worker.offset_map import SURE_HELD, SURE_SPAN, Runs, admits
 from app_worker.offset_tracker import OffsetTracker
-from app_worker.record import Record
 from app_worker.time_limit import Call
 
 LANE_BUFFER_RECORDS = 100
@@ -22,30 +22,6 @@ LANE_SPAN_RECORDS = 5_000
 
 It bounds what is delivered again after a crash behind a record that takes very long.
 """
-
-
-class Arrival:
-    """A record as it came, and what becomes of it if it is no record that can be handled."""
-
-    __slots__ = ("due", "record", "size", "unfit")
-
-    def __init__(
-        self, record: Record, unfit: DeadLetter | None = None, due: float = math.inf
-    ) -> None:
-        self.record = record
-        self.unfit = unfit
-        self.due = due
-        """When, on the loop's clock, a parked record's delay is over in any case."""
-        self.size = record.size
-
-    def seconds_left(self, now_ms: float, clock: float) -> float:
-        """How long it is still to wait: by the wall clock, which may jump, or by the loop's.
-
-        The one counts that is the first to let it go.
-        """
-        if not self.record.not_before_ms:
-            return 0.0
-        return max(0.0, min(self.record.not_before_ms - now_ms, (self.due - clock) * 1000)) / 1000
 
 
 class Running:
@@ -95,6 +71,12 @@ class Lane:
         """Whether it is known what was complete when this assignment began."""
         self.running: dict[int, Running] = {}
         """What is in work, by its offset."""
+        self.held: HeldRecords | None = None
+        """What a former owner may still finish; None if nothing is held."""
+        self.release: Release | None = None
+        """By which it is handed over; None before that."""
+        self.maps_sent: list[tuple[int, str]] = []
+        """Offset and metadata of each commit that was sent while it is handed over."""
         self.stopped = False
         """A stopped lane takes no records and starts none."""
         self.told_of: int | None = None
@@ -116,12 +98,22 @@ class Lane:
         """Whether what the consumer hands over for this partition belongs in this lane."""
         return not (self.stopped or self.positioning)
 
-    def recall(self, complete: Runs, committed: int | None = None) -> None:
-        """These were complete when this assignment began, and so much was committed.
+    @property
+    def standing(self) -> Standing:
+        """Where this worker stands with the partition while the lane is alive."""
+        if not self.recalled:
+            return Standing.LOADING
+        return Standing.ACTIVE if self.release is None else Standing.SENT
+
+    def recall(
+        self, complete: Runs, committed: int | None = None, held: HeldRecords | None = None
+    ) -> None:
+        """These were complete or held when this assignment began, and so much was committed.
 
         To be called once, before anything is taken.
         """
         self.recalled = True
+        self.held = held
         if committed is not None:
             self.committed = (committed, 0)
         if complete:
@@ -133,6 +125,9 @@ class Lane:
         self.recalled = True
         self._complete_before.clear()
         self._recalled = (0, 0)
+        if self.held is not None:
+            self._put_back(self.held.let_all_go())
+            self.held = None
 
     @property
     def recalled_end(self) -> int:
@@ -145,6 +140,7 @@ class Lane:
         Return how many of them were complete before, and so are at once.
         """
         before = 0
+        held = self.held
         for arrival in arrivals:
             offset = arrival.record.offset
             self.tracker.open(offset)
@@ -152,9 +148,54 @@ class Lane:
                 self.tracker.complete(offset)
                 before += 1
                 continue
+            if held is not None and offset in held:
+                held.keep(arrival)
+                continue
             self.buffered_bytes += arrival.size
             self._buffered.append(arrival)
+        if held is not None:
+            self._pass_gone()
         return before
+
+    def held_below(self, offset: int) -> bool:
+        """Whether a record below is held: what is to be in order waits for it."""
+        return self.held is not None and self.held.inherited.lowest < offset
+
+    def settle(self, offsets: Iterable[int]) -> None:
+        """Of what was held these are complete: a former owner has told."""
+        position = self.tracker.position
+        for offset in offsets:
+            if self.held is not None and self.held.let_go(offset) is not None:
+                self.tracker.complete(offset)
+            elif position is None or offset >= position:
+                # It will be when it comes.
+                self._complete_before = deque(with_one_more(self._complete_before, offset))
+                runs, end = self._recalled
+                self._recalled = (runs + 1, max(end, offset + 1))
+        self._look_for_holds()
+
+    def open_up(self, offsets: Iterable[int]) -> None:
+        """What was held is to be handled here; what has not come yet is when it comes."""
+        if self.held is not None:
+            let_go = [self.held.let_go(offset) for offset in offsets]
+            self._put_back([arrival for arrival in let_go if arrival is not None])
+        self._look_for_holds()
+
+    def _pass_gone(self) -> None:
+        """End the holds of records that the log does not have any more."""
+        if self.held is not None and self.tracker.position is not None:
+            self.held.pass_gone(self.tracker.position)
+            self._look_for_holds()
+
+    def _look_for_holds(self) -> None:
+        if self.held is not None and not len(self.held):
+            self.held = None
+
+    def _put_back(self, arrivals: Collection[Arrival]) -> None:
+        """Into the buffer, in the order of the log."""
+        self.buffered_bytes += sum(arrival.size for arrival in arrivals)
+        merged = sorted((*arrivals, *self._buffered), key=lambda each: each.record.offset)
+        self._buffered = deque(merged)
 
     def complete_runs(self) -> Runs:
         """What is complete above the committable offset, also what was and was not read yet."""
@@ -175,13 +216,21 @@ class Lane:
         return bool(runs) and runs[0][0] <= offset
 
     def admits(self, offset: int) -> bool:
-        """Whether a record may be started without the map of a commit becoming too large."""
-        base = self.tracker.committable
-        if base is None or offset - base < SURE_SPAN:
+        """Whether a record may be started without the map of any commit becoming too large.
+
+        What is in work may have to be held in one, beside what is held already.
+        """
+        base, running = self.tracker.committable, len(self.running)
+        if base is None:
+            return True
+        kept, releases = 0, 1
+        if self.held is not None:
+            kept, releases = len(self.held), self.held.inherited.releases + 1
+        elif offset - base < SURE_SPAN and running < SURE_HELD:
             return True
         runs, end = self._recalled
-        parts = len(self.running) + 1 + (runs if base < end else 0)
-        return admits(base, offset, parts)
+        held = kept + running + 1
+        return admits(base, offset, held + (runs if base < end else 0), held, releases)
 
     def head(self) -> Arrival | None:
         """The next to start, whether or not its time has come; None if nothing is to be."""
@@ -200,6 +249,8 @@ class Lane:
         the brokers.
         """
         if not self.readable or self.tracker.span >= LANE_SPAN_RECORDS:
+            return False
+        if self.held is not None and self.held.bytes > share_bytes:
             return False
         head = self.head()
         if head is None:
@@ -233,11 +284,13 @@ class Lane:
         would stay uncommitted. Of a stopped lane the consumer may have passed on records that were
         not taken any more, and while it is positioned its old place means nothing.
         """
+        self._pass_gone()
         if not self.readable or self.tracker.span:
             return
         position = position_of(self.partition)
         if position is not None:
             self.tracker.advance_to(position)
+            self._pass_gone()
 
     def stop(self) -> None:
         """Start nothing more. What was fetched and not started stays open, so uncommitted."""
@@ -245,6 +298,12 @@ class Lane:
         if self.alarm:
             self.alarm.cancel()
             self.alarm = None
+
+    def freeze(self, release: Release) -> None:
+        """Start nothing more, and hand over what is in work: the next commit is to say so."""
+        self.stop()
+        self.release = release
+        self.committed = None
 
     def go_on(self) -> None:
         """Start again what was fetched, and take more: the lane was not to be stopped after all."""

@@ -37,8 +37,10 @@ _HEAD_BYTES = _FIXED + PLACE_BYTES + MOST_BYTES + _SECTION_BYTES
 ADMISSIBLE = LONGEST * 3 // 4 - _HEAD_BYTES
 """Bytes of runs or bits that the work admitted may lead to."""
 
-SURE_SPAN = 8 * ADMISSIBLE
-"""Offsets that a bitmap has room for, whatever is complete among them."""
+SURE_SPAN = 4_096
+SURE_HELD = 256
+"""So many records in work, and one more, within so many offsets always fit, whatever is complete
+among them, also if all of them have to be held."""
 
 Runs = Sequence[tuple[int, int]]
 """Of offsets: the first, and the one behind the last; ascending, and never touching each other."""
@@ -60,6 +62,12 @@ class OffsetMap(NamedTuple):
 
     done: Runs = ()
     holds: tuple[Holds, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """Behind the last offset that it says anything of; 0 if it says nothing."""
+        ends = [end for _, end in self.done[-1:]]
+        return max((*ends, *(each.offsets[-1] + 1 for each in self.holds)), default=0)
 
 
 class MapTooLongError(ValueError):

@@ -6,9 +6,11 @@ from typing import Protocol
 
 from aiokafka import OffsetAndMetadata, TopicPartition
 
+from app_worker.handover import Inherited
+from app_worker.held_records import HeldRecords
 from app_worker.lanes import Lane
 from app_worker.observability.metrics import WorkerMetrics
-from app_worker.offset_map import Runs, Scope, UnusableMapError, decode
+from app_worker.offset_map import OffsetMap, Scope, UnusableMapError, decode
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +37,17 @@ class Recall:
         position_of: Callable[[TopicPartition], int | None],
         scope: Scope,
         metrics: WorkerMetrics,
+        taken_over: Callable[[Lane], object],
+        clock: Callable[[], float],
     ) -> None:
+        """``taken_over`` is told of each lane that begins with holds; ``clock`` gives seconds."""
         self._consumer = consumer
         self._position_of = position_of
         self._scope = scope
+        self._taken_over = taken_over
+        self._clock = clock
         self._ignored = metrics.offset_maps_ignored
+        self._gone = metrics.holds.labels(scope.group_id, "gone").inc
 
     def __call__(self, lane: Lane) -> None:
         """Tell the lane, if it has not been told and it is known by now.
@@ -61,19 +69,27 @@ class Recall:
             return
         end = self._consumer.highwater(here)
         if end is not None:
-            lane.recall(self._believed(here, start, end), start.offset)
+            done, holds = self._believed(here, start, end)
+            if not holds:
+                lane.recall(done, start.offset)
+                return
+            # It was asked for before this, so this counts too much of their time, if anything.
+            now = self._clock()
+            inherited = Inherited(self._scope.group_id, here, holds, now)
+            lane.recall(done, start.offset, HeldRecords(inherited, now, self._gone))
+            self._taken_over(lane)
 
-    def _believed(self, here: TopicPartition, start: OffsetAndMetadata, log_end: int) -> Runs:
+    def _believed(self, here: TopicPartition, start: OffsetAndMetadata, log_end: int) -> OffsetMap:
         try:
-            runs = decode(start.metadata, self._scope.place(here), start.offset).done
+            said = decode(start.metadata, self._scope.place(here), start.offset)
         except UnusableMapError as error:
             reason = error.reason
         else:
-            if not runs or runs[-1][1] <= log_end:
-                return runs
+            if said.end <= log_end:
+                return said
             reason = "truncated"  # Records went with a broker, and others get their offsets.
         self._ignore(here, reason)
-        return ()
+        return OffsetMap()
 
     def _ignore(self, here: TopicPartition, reason: str) -> None:
         self._ignored.labels(reason).inc()

@@ -8,9 +8,11 @@ from contextvars import Context, copy_context
 from functools import partial
 
 from app_worker.admission import Admission, Source
+from app_worker.arrival import Arrival
 from app_worker.execution import Execution
-from app_worker.lanes import Arrival, Lane, Lanes, Running
+from app_worker.lanes import Lane, Lanes, Running
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.owing import Owing
 from app_worker.time_limit import Call
 
 AT_ONCE = 8
@@ -36,6 +38,7 @@ class Starter:
         metrics: WorkerMetrics,
         now: Callable[[], float],
         room: asyncio.Event,
+        owing: Owing,
     ) -> None:
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the exception of a record that failed where nothing may fail."""
@@ -48,6 +51,7 @@ class Starter:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._room = room
+        self._owing = owing
         self._context = copy_context()
         self._queue: deque[Lane] = deque()
         self._scheduled = False
@@ -149,7 +153,11 @@ class Starter:
             self._completed(running)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
             # leaves behind in its context is not for the next record to find.
-            if running.lane.stopped or _differs(context):
+            if running.lane.stopped:
+                if running.lane.release is not None:
+                    self._owing.stored(running)
+                return
+            if _differs(context):
                 return
             now = self._clock()
             # A record that waited has let the loop turn meanwhile.
@@ -169,6 +177,8 @@ class Starter:
     def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
         if running.end():
             self._claimant.release(running.slot)
+            if running.lane.release is not None:
+                self._owing.without_outcome(running)
         if task.cancelled():
             return
         error = task.exception()

@@ -42,6 +42,14 @@ class TimeLimit:
         """The call has ended, in whatever way."""
         self._calls.pop(call, None)
 
+    def seconds_left(self, call: Call, since: float, now: float) -> float:
+        """The most that a call may still take, of a task whose work was begun at ``since``.
+
+        It may not have come to calling yet: then all of its time is left.
+        """
+        began = call.began if call.began >= since else now
+        return max(0.0, began + self._seconds - now)
+
     def cut(self, call: Call, why: Cut) -> bool:
         """Tell the call to end; False if that was done before, or it has ended by itself."""
         if self._calls.pop(call, call) is not None:

@@ -16,10 +16,12 @@ from app_worker.controller import (
     Subscription,
 )
 from app_worker.delays import DelaySchedule
+from app_worker.handover.needs import Words
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.offset_map import Scope
 from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
+from app_worker.send_gate import SendGate
 from app_worker.share import Share
 from scripted.consumer import Message, ScriptedConsumer, message
 from scripted.handler import ScriptedHandler, ScriptedProducer
@@ -42,9 +44,16 @@ class Bench:
         *,
         limits: Admission | None = None,
         share: Share | None = None,
+        words: Words | None = None,
+        beside: "Bench | None" = None,
         **settings: Any,
     ) -> None:
+        """``words`` is the way to the hand-over topic. ``beside`` is another worker of the group:
+        they see the same logs and the same committed offsets."""
         self.consumer = ScriptedConsumer()
+        if beside is not None:
+            self.consumer.share_with(beside.consumer)
+        self.gate = SendGate(asyncio.get_running_loop().time)
         self.producer = ScriptedProducer()
         self.handler = handler or ScriptedHandler()
         self.registry = CollectorRegistry()
@@ -65,7 +74,10 @@ class Bench:
             scope=SCOPE,
             read=unpark if made.source is Source.PARKED else fresh,
             share=share,
+            words=words,
+            gate=self.gate,
             now=wall_clock,
+            clock=asyncio.get_running_loop().time,
         )
 
     def count(self, name: str, **labels: str) -> float:

@@ -46,6 +46,8 @@ class ScriptedConsumer:
         self.positions: dict[TopicPartition, int | None] = {}
         self.commits: list[dict[TopicPartition, int]] = []
         self.refuse_commit: Callable[[], Awaitable[None]] | None = None
+        self.unanswered = False
+        """Whether commits are stored, and no answer comes."""
         self.asked_to_commit: dict[TopicPartition, tuple[int, str]] = {}
         """By the last commit, refused or not."""
         self.errors: list[Exception] = []
@@ -78,6 +80,11 @@ class ScriptedConsumer:
         self._listener: Any = None
 
     # What a test does.
+
+    def share_with(self, other: "ScriptedConsumer") -> None:
+        """Be of the same group, and read the same logs."""
+        self.logs, self.log_starts, self.ends = other.logs, other.log_starts, other.ends
+        self.group, self.metadata = other.group, other.metadata
 
     def append(self, partition: TopicPartition, *offsets: int, **more: Any) -> None:
         self.put(partition, *(message(partition, offset, **more) for offset in offsets))
@@ -227,6 +234,18 @@ class ScriptedConsumer:
         self.positions[partition] = offset
         self._changed.set()
 
+    async def committed_now(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        await asyncio.sleep(0.01)
+        if self.question_errors:
+            raise self.question_errors.pop(0)
+        return {
+            here: OffsetAndMetadata(self.group[here], self.metadata.get(here, ""))
+            for here in partitions
+            if here in self.group
+        }
+
     def committed_at_start(self, partition: TopicPartition) -> OffsetAndMetadata | None:
         return self.started.get(partition)
 
@@ -241,8 +260,14 @@ class ScriptedConsumer:
             await asyncio.sleep(0.005)
             if self.refuse_commit:
                 await self.refuse_commit()
+            if self.unanswered:
+                self._store(offsets)
+                await asyncio.Event().wait()
         finally:
             self._committing = False
+        self._store(offsets)
+
+    def _store(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
         committed = {partition: offset for partition, (offset, _) in offsets.items()}
         self.commits.append(committed)
         self.group.update(committed)

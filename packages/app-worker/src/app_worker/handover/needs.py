@@ -40,7 +40,8 @@ class Writer(Protocol):
 
 Deliver = Callable[[int, Sequence[Word], int], None]
 """Of one partition: words in the order of the log, and the offset of the next one to be read. Also
-called without words when that offset moves on by itself."""
+called without words: once after ``read_from`` when that offset is known, and when it moves on by
+itself."""
 
 
 class Reader(Protocol):

@@ -22,7 +22,7 @@ def say(
     partition: TopicPartition,
     committable: int,
     done: Runs,
-    inherited: Inherited,
+    inherited: Inherited | None,
     release: Release | None,
     now: float,
 ) -> Said:
@@ -36,6 +36,7 @@ def say(
     Raises MapTooLongError: then finish what is in flight until it fits.
     """
     own = release.holds(partition, now) if release is not None else ()
-    holds = (*inherited.handed_on(now), *own)
+    kept = inherited.handed_on(now) if inherited is not None else ()
+    holds = (*kept, *own)
     text = encode(place, committable, done, holds, whole=release is not None)
     return Said(committable, text)

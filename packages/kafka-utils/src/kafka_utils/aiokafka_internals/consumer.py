@@ -1,7 +1,7 @@
 """aiokafka's consumer, made of the parts beside this and of a coordinator of ours."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -94,6 +94,19 @@ class IncrementalConsumer(AIOKafkaConsumer):
         fetcher: Any = self._fetcher
         found: OffsetAndMetadata | None = fetcher.committed_at_start.get(partition)
         return found
+
+    async def committed_now(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """Ask the coordinator what the group has committed, with its metadata.
+
+        Partitions of which nothing is committed are left out. What may pass is tried again until it
+        is known, so bound it in time. Raises KafkaError.
+        """
+        coordinator: Any = self._coordinator
+        known: Mapping[TopicPartition, OffsetAndMetadata]
+        known = await coordinator.fetch_committed_offsets(partitions)
+        return known
 
     async def stop(self) -> None:
         """Give up every partition in order, leave the group and close every connection.
