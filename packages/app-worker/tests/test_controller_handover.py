@@ -336,7 +336,7 @@ async def test_one_refused_request_of_several_leaves_the_record_without_an_outco
 async def test_a_handler_that_gives_up_what_was_not_handed_over_has_failed() -> None:
     pair = Pair()
 
-    async def handle(_: Any) -> Any:
+    async def handle(record: Any) -> Any:
         raise GivenUpError("by mistake")
 
     pair.old.handler.handle = handle  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Done, Outcome, Park
 from app_worker.record import Origin, Record
+from app_worker.send_gate import GivenUpError, SendGate
 from webhook_worker.announcement import Announcement
 from webhook_worker.attempt import Answered, Attempt, Failed
 from webhook_worker.delivery import UnknownCustomer, WebhookHandler
@@ -25,7 +26,7 @@ from webhook_worker.event import parse_event
 from webhook_worker.isolation.gate import Isolation
 from webhook_worker.journal import Journal, Topics
 from webhook_worker.metrics import WebhookMetrics
-from webhook_worker.request import Request
+from webhook_worker.request import Check, Request
 from webhook_worker.signing import Secret
 from webhook_worker.url import parse_url
 
@@ -88,7 +89,9 @@ class ScriptedSender:
         self.at_once = 0
         self.most_at_once = 0
 
-    async def attempt(self, request: Request) -> Attempt:
+    async def attempt(self, request: Request, check: Check | None = None) -> Attempt:
+        if check is not None:
+            check()
         self.requests.append(request)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -107,6 +110,7 @@ class Way:
         answers: Mapping[str, Attempt] | None = None,
         unknown_customer: UnknownCustomer = "drop",
     ) -> None:
+        self.gate = SendGate()
         self.sender = ScriptedSender(answers)
         self.registry = CollectorRegistry()
         metrics = WebhookMetrics(self.registry)
@@ -135,6 +139,7 @@ class Way:
             metrics,
             max_event_bytes=1000,
             unknown_customer=unknown_customer,
+            gate=self.gate,
             now=lambda: self.now,
         )
 
@@ -507,3 +512,24 @@ async def test_each_attempt_is_a_line_of_the_log_without_url_payload_and_answer(
     assert (lines[b"c"]["failure"], lines[b"c"]["ours"]) == ("timeout", False)
     text = repr(way.logged)
     assert not [word for word in ("hidden", "total", "their", "hooks") if word in text]
+
+
+@pytest.mark.parametrize("endpoints", [1, 3])
+async def test_a_record_that_others_may_have_is_sent_nowhere_and_nothing_is_said_of_it(
+    endpoints: int,
+) -> None:
+    way = Way(*(endpoint(f"e{number}") for number in range(endpoints)))
+    given = record()
+    way.gate.ask(given, lambda _: False)
+    with pytest.raises((GivenUpError, ExceptionGroup)) as raised:
+        await way.outcomes(given)
+    error = raised.value
+    if isinstance(error, ExceptionGroup):
+        assert error.subgroup(GivenUpError) is not None
+    assert way.sender.requests == []
+    assert not way.logged
+    assert not way.announced
+    assert not way.written
+    assert way.isolation.state()["places"] == 0
+    way.gate.forget(given)
+    assert await way.outcomes(given)

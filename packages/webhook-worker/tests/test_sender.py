@@ -22,6 +22,7 @@ from receivers.scripted import (
     sender,
 )
 
+from app_worker.send_gate import GivenUpError
 from webhook_worker.attempt import Answered, Failed
 from webhook_worker.request import USER_AGENT
 from webhook_worker.sending import pool
@@ -402,3 +403,50 @@ async def test_a_fault_of_our_own_is_an_outcome_and_an_error_in_the_log(
     assert line.levelname == "ERROR"
     assert line.exc_info is not None
     assert line.exc_info[0] is LookupError
+
+
+# Whether it may still be sent.
+
+
+def refuse() -> None:
+    raise GivenUpError("too late")
+
+
+async def test_what_may_not_be_sent_any_more_leaves_no_byte() -> None:
+    async with receiver(answering(plain("200 OK"))) as target, sender() as ours:
+        with pytest.raises(GivenUpError):
+            await ours.attempt(request_to(target), refuse)
+        assert await ours.attempt(request_to(target), lambda: None) == Answered(200)
+        with pytest.raises(GivenUpError):
+            await ours.attempt(request_to(target), refuse)
+        assert await ours.attempt(request_to(target)) == Answered(200)
+    assert len(target.requests) == 2
+
+
+async def test_it_is_asked_after_the_connection_and_again_before_a_second_try() -> None:
+    async def script(exchange: Exchange) -> None:
+        if exchange.number == 1:
+            await exchange.answer(plain("200 OK"))
+        else:
+            exchange.reset()
+
+    asked: list[int] = []
+    async with receiver(script) as target, sender() as ours:
+
+        def check() -> None:
+            asked.append(target.connections)
+
+        await ours.attempt(request_to(target), check)
+        await ours.attempt(request_to(target), check)
+    assert len(asked) == 3
+    assert asked[1:] == [1, 2]
+
+
+async def test_a_transport_of_ones_own_is_not_asked_to_send_it_either() -> None:
+    class Untouched(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise AssertionError(request)
+
+    async with Sender(LOOPBACK, ConnectionLimits(), 10.0, transport=Untouched()) as ours:
+        with pytest.raises(GivenUpError):
+            await ours.attempt(request_for("http://127.0.0.1/"), refuse)

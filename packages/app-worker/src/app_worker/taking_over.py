@@ -68,8 +68,9 @@ class TakingOver:
         _log.info("taken over with records in flight", extra=detail | {"records": len(lane.held)})
         self._holding.append(lane)
         places = lane.held.inherited.read_from()
-        for partition in places:
-            self._read_to.pop(partition, None)  # It may go back.
+        for partition, place in places.items():
+            if place < self._read_to.get(partition, place):
+                del self._read_to[partition]  # It goes back.
         if self._reader is None and self._words is not None:
             self._reader = self._words.reader(self._deliver)
         if self._reader is not None:

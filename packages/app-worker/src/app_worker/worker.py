@@ -32,6 +32,7 @@ from app_worker.parked_headers import fresh, unpark
 from app_worker.parking import Parking
 from app_worker.positions import committed_in
 from app_worker.renewable_producer import RenewableProducer
+from app_worker.send_gate import SendGate
 from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
 from app_worker.share import Share
 from app_worker.startup import cluster_of, wait_for_topics
@@ -63,6 +64,8 @@ class WorkerPlan:
     """Says, from before it joins, what part of the topic's partitions it owns."""
     readiness: Readiness = field(default_factory=Readiness)
     """Of this process: a handler that waits while it is entered tells it what for."""
+    gate: SendGate = field(default_factory=SendGate)
+    """Of this process: a handler asks it right before a request that acts on the world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,8 @@ class _Worker:
             scope=Scope(cluster_id, config.group_id),
             read=unpark if parked else fresh,
             share=None if parked else self._plan.share,
+            words=self._words,
+            gate=self._plan.gate,
         )
         return Member(config.group_id, controller, Subscription(topics=topics))
 

@@ -5,11 +5,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Outcome
 from app_worker.record import Record
+from app_worker.send_gate import SendGate
 from webhook_worker.attempt import Attempt
 from webhook_worker.attempt_log import AttemptMade
 from webhook_worker.directory import Directory
@@ -21,7 +23,7 @@ from webhook_worker.isolation.gate import Isolation, Refusal
 from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
-from webhook_worker.request import Request, build
+from webhook_worker.request import Check, Request, build
 
 UnknownCustomer = Literal["drop", "dead-letter"]
 
@@ -31,8 +33,11 @@ _log = logging.getLogger(__name__)
 class Attempts(Protocol):
     """What makes an attempt; the Sender does."""
 
-    async def attempt(self, request: Request) -> Attempt:
-        """Send ``request`` and return what came back. Raises nothing but a cancellation."""
+    async def attempt(self, request: Request, check: Check | None = None) -> Attempt:
+        """Send ``request`` and return what came back.
+
+        Raises nothing but a cancellation, and what ``check`` raises right before the first byte.
+        """
         ...
 
 
@@ -55,10 +60,12 @@ class WebhookHandler:
         *,
         max_event_bytes: int,
         unknown_customer: UnknownCustomer = "drop",
+        gate: SendGate | None = None,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``now`` gives unix seconds, ``chance`` a number from 0 to 1 (excluded)."""
+        """``gate`` is asked right before each request. ``now`` gives unix seconds, ``chance`` a
+        number from 0 to 1 (excluded)."""
         self._directory = directory
         self._sender = sender
         self._isolation = isolation
@@ -68,6 +75,7 @@ class WebhookHandler:
         self._metrics = metrics
         self._max_event_bytes = max_event_bytes
         self._unknown_customer = unknown_customer
+        self._gate = gate or SendGate()
         self._now = now
         self._chance = chance
 
@@ -120,7 +128,7 @@ class WebhookHandler:
         began = time.monotonic()
         try:
             request = build(content, event.id, endpoint, self._now())
-            attempt = await self._sender.attempt(request)
+            attempt = await self._sender.attempt(request, partial(self._gate.check, record))
         finally:
             self._isolation.leave(permit, attempt)
         seconds = time.monotonic() - began

@@ -1,5 +1,6 @@
 """Builds the request of an attempt, signed, as a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import NamedTuple
@@ -16,6 +17,9 @@ MOST_HEADS = 4096
 Headers = tuple[tuple[bytes, bytes], ...]
 Origin = tuple[str, str, int]
 """Scheme, host and port: where a connection leads, whatever the path."""
+
+Check = Callable[[], object]
+"""Called right before the first byte of a request: it raises if nothing is to be sent any more."""
 
 _OURS: Headers = (
     (b"content-type", b"application/json"),

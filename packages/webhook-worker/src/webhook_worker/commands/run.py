@@ -93,6 +93,7 @@ async def webhook_handler(
                 metrics,
                 max_event_bytes=webhook.max_event_bytes,
                 unknown_customer=webhook.unknown_customer,
+                gate=plan.gate,
             )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from webhook_worker.request import Origin, Request
+from webhook_worker.request import Check, Origin, Request
 from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.connection import Connection
 from webhook_worker.sending.deadlines import Deadlines
@@ -72,11 +72,14 @@ class Pool:
         for connection in self._idle.clear():
             connection.close()
 
-    async def exchange(self, request: Request, deadline: float) -> Answer:
+    async def exchange(
+        self, request: Request, deadline: float, check: Check | None = None
+    ) -> Answer:
         """Send, and return the answer; ``deadline`` is on the loop's clock.
 
         Of an answer that breaks off behind its head this is said in it. Raises TransportError
-        where not even the head came.
+        where not even the head came, and what ``check`` raises, which is called right before the
+        first byte.
         """
         if not self._turnstile.pass_at_once():
             await self._wait_until_free()
@@ -90,6 +93,8 @@ class Pool:
                 if connection is None:
                     connection = await self._dial(origin, deadline)
                 try:
+                    if check is not None:
+                        check()
                     # Not before now: those that are due then may have been told while it was
                     # dialled.
                     due = self._deadlines.due_at(deadline)

@@ -7,10 +7,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from app_worker.send_gate import GivenUpError
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
 from webhook_worker.egress import EgressPolicy
 from webhook_worker.proxy import Proxy
-from webhook_worker.request import Request
+from webhook_worker.request import Check, Request
 from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.dialer import Dialer
 from webhook_worker.sending.direct import Resolve
@@ -66,7 +67,7 @@ class _Exchanges(Protocol):
 
     async def aclose(self) -> None: ...
 
-    async def exchange(self, request: Request, deadline: float) -> Answer: ...
+    async def exchange(self, request: Request, deadline: float, check: Check | None) -> Answer: ...
 
 
 class Sender:
@@ -119,13 +120,18 @@ class Sender:
     ) -> None:
         await self._exchanges.aclose()
 
-    async def attempt(self, request: Request) -> Attempt:
-        """Send ``request`` and return what came back. Raises nothing but a cancellation."""
+    async def attempt(self, request: Request, check: Check | None = None) -> Attempt:
+        """Send ``request`` and return what came back.
+
+        Raises nothing but a cancellation, and a GivenUpError of ``check``: then nothing was sent.
+        """
         try:
-            answer = await self._exchanges.exchange(request, self._clock() + self._attempt_timeout)
-            return self._came_back(answer)
+            deadline = self._clock() + self._attempt_timeout
+            return self._came_back(await self._exchanges.exchange(request, deadline, check))
         except TransportError as error:
             return self._failed(error, "no answer")
+        except GivenUpError:
+            raise
         except Exception as error:
             # An exception would cancel the event's other deliveries, which have done nothing wrong.
             _log.exception("an attempt failed in an unforeseen way")

@@ -8,7 +8,7 @@ import asyncio
 import httpx
 
 from webhook_worker.egress import EgressPolicy
-from webhook_worker.request import METHOD, Request
+from webhook_worker.request import METHOD, Check, Request
 from webhook_worker.sending.answer import MOST_BODY_BYTES, Answer
 from webhook_worker.sending.errors import (
     ConnectError,
@@ -50,11 +50,15 @@ class HttpxExchange:
         self._policy = policy
         self._extensions = {"timeout": {"pool": patience}}
 
-    async def exchange(self, request: Request, deadline: float) -> Answer:
-        """See Pool."""
+    async def exchange(
+        self, request: Request, deadline: float, check: Check | None = None
+    ) -> Answer:
+        """See Pool. What the transport does before its first byte comes after ``check``."""
         blocked = self._policy.check_url(request.url)
         if blocked is not None:
             raise EgressBlockedError(str(blocked))
+        if check is not None:
+            check()
         answer: Answer | None = None
         body = bytearray()
         cut_short: TransportError
