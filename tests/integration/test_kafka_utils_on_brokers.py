@@ -18,6 +18,7 @@ from kafka_utils import (
     TopicSpec,
     create_consumer,
     create_producer,
+    create_reader,
 )
 
 PARTITIONS = 6
@@ -230,3 +231,19 @@ async def test_a_consumer_without_an_offset_says_so_and_starts_nowhere(
         async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises(NoOffsetForPartitionError):
                 await consumer.getone()
+
+
+async def test_who_asks_where_a_log_ends_does_not_wait_behind_a_fetch(
+    servers: tuple[str, ...], topic: str
+) -> None:
+    config = ConsumerConfig(bootstrap_servers=servers, group_id="none", fetch_max_wait_ms=25_000)
+    reader = create_reader(config, topic)
+    await reader.start()
+    try:
+        async with asyncio.timeout(15):
+            # At the second question at the latest, a fetch waits for records that nobody sends.
+            for _ in range(3):
+                ends = await reader.end_offsets(list(reader.assignment()))
+                assert set(ends.values()) == {0}
+    finally:
+        await reader.stop()

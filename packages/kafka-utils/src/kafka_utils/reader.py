@@ -5,7 +5,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from kafka_utils.aiokafka_internals import create_no_topics
+from kafka_utils.aiokafka_internals import ask_beside_fetches, create_no_topics
 from kafka_utils.config import ConsumerConfig
 from kafka_utils.connection import security_arguments
 
@@ -33,7 +33,7 @@ def create_place_reader(config: ConsumerConfig) -> AIOKafkaConsumer:
 
 
 def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=list(config.bootstrap_servers),
         group_id=None,
@@ -48,6 +48,8 @@ def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         **security_arguments(config.security),
     )
+    ask_beside_fetches(consumer)
+    return consumer
 
 
 class Positioned(Protocol):

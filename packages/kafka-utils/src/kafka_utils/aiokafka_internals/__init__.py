@@ -6,7 +6,12 @@ partition by partition, so that what stays is not touched. A test states the exi
 signature of each private name.
 """
 
-from kafka_utils.aiokafka_internals.connections import create_no_topics, send_within, sender
+from kafka_utils.aiokafka_internals.connections import (
+    ask_beside_fetches,
+    create_no_topics,
+    send_within,
+    sender,
+)
 from kafka_utils.aiokafka_internals.consumer import GroupSide, IncrementalConsumer
 from kafka_utils.aiokafka_internals.fetcher import IncrementalFetcher
 from kafka_utils.aiokafka_internals.subscription import (
@@ -20,6 +25,7 @@ __all__ = [
     "IncrementalConsumer",
     "IncrementalFetcher",
     "IncrementalSubscription",
+    "ask_beside_fetches",
     "create_no_topics",
     "send_within",
     "sender",

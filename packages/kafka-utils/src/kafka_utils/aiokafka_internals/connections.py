@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.protocol.offset import OffsetRequest
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient  # A consumer has no need of it.
@@ -46,3 +47,21 @@ def create_no_topics(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
         return done
 
     client._metadata_update = update_all
+
+
+def ask_beside_fetches(consumer: AIOKafkaConsumer) -> None:
+    """Have it ask for offsets over a connection of its own.
+
+    A broker answers the requests of a connection one after the other, so that a question behind a
+    fetch waits for as long as that one waits for records (``fetch_max_wait_ms``).
+    """
+    client: Any = consumer._client
+    send = client.send
+
+    async def send_beside(
+        node_id: int, request: Any, *, group: object = ConnectionGroup.DEFAULT
+    ) -> Any:
+        beside = isinstance(request, OffsetRequest)
+        return await send(node_id, request, group="offsets" if beside else group)
+
+    client.send = send_beside

@@ -143,7 +143,7 @@ async def _reader_of(
     not_yet(f"reading topic {topic}")
     config = dataclasses.replace(
         kafka.consumer_config(process_index=index, revoke_timeout_ms=1),
-        # A change is answered at once; it is its own connection, so nobody waits behind it.
+        # A change is answered at once, and nobody waits behind a fetch.
         fetch_max_wait_ms=LONG_POLL_MS,
     )
     return lambda: connected(lambda: create_reader(config, topic))
