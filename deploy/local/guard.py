@@ -42,6 +42,7 @@ class Guard:
         if self._process.stdin is None:
             raise AssertionError("Popen was asked for a pipe")
         self._orders = self._process.stdin
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     def spawn(
         self,
@@ -55,7 +56,7 @@ class Guard:
 
         A Ctrl-C at the terminal does not reach it. `output` takes both stdout and stderr.
         """
-        return subprocess.Popen(
+        spawned = subprocess.Popen(
             ["/bin/sh", "-c", ANNOUNCE, "sh", *command],
             stdin=self._orders,
             stdout=output,
@@ -64,10 +65,15 @@ class Guard:
             cwd=cwd,
             env=env,
         )
+        # Whoever lets go of it would leave a child that nobody waits for.
+        self._spawned = [each for each in self._spawned if each.poll() is None]
+        self._spawned.append(spawned)
+        return spawned
 
     def release(self, session: int) -> None:
         """Forget the session of an ended process (its id names it): the id may be used again."""
         self._order(f"release {session}")
+        self._spawned = [each for each in self._spawned if each.pid != session]
 
     def remove(self, directory: Path) -> None:
         """Remove this directory with all that is in it when the parent ends."""
@@ -77,6 +83,9 @@ class Guard:
         """Kill what is adopted, remove what is to be removed, and return when that is done."""
         self._orders.close()
         self._process.wait()
+        for each in self._spawned:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                each.wait(PATIENCE_SECONDS)
 
     def __enter__(self) -> "Guard":
         return self

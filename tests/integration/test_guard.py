@@ -64,6 +64,13 @@ def test_closing_the_guard_ends_what_it_watches(directory: Path) -> None:
     assert not directory.exists()
 
 
+def test_closing_the_guard_waits_for_a_child_that_nobody_holds() -> None:
+    with Guard() as guard:
+        pid = guard.spawn(["sleep", "1000"], output=subprocess.DEVNULL).pid
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
 def test_a_released_process_is_left_alone() -> None:
     with Guard() as guard:
         child = guard.spawn(["sh", "-c", "echo runs; exec sleep 1000"], output=subprocess.PIPE)
