@@ -1,5 +1,6 @@
 """The worker's metrics as one typed list: exposition and documentation are made from it."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -342,6 +343,13 @@ EVENT_LOOP_LAG = Metric(
     unit="seconds",
     help="The latest that a timer of the event loop ran in the last 30 s.",
 )
+CLOCK = Metric(
+    name="worker_clock_seconds",
+    kind=Gauge,
+    unit="seconds",
+    help="Unix time by this process's clock, when it was scraped. Receivers refuse what a clock "
+    "signs that is minutes off.",
+)
 BUILD_INFO = Metric(
     name="worker_build_info",
     kind=Gauge,
@@ -391,6 +399,7 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     WORD_FAILURES,
     UNUSABLE_WORDS,
     EVENT_LOOP_LAG,
+    CLOCK,
     BUILD_INFO,
 )
 
@@ -445,6 +454,7 @@ class WorkerMetrics:
         self.word_failures = WORD_FAILURES.bind(registry)
         self.unusable_words = UNUSABLE_WORDS.bind(registry)
         self.event_loop_lag = EVENT_LOOP_LAG.bind(registry)
+        CLOCK.bind(registry).set_function(time.time)
         self.build_info = BUILD_INFO.bind(registry)
 
     def tell_build(self, assignors: Iterable[str]) -> None:
