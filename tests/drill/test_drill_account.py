@@ -1,11 +1,14 @@
 """What a drill's ledger comes to, and which promises it says are broken."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from deploy.drill.__main__ import told_of
 from deploy.drill.account import Account, Crash, Figures, Sent, Window
 from deploy.drill.notes import Note, NoteTail
+from deploy.drill.playing import Told
 from deploy.drill.report import broken_promises, table
 from deploy.drill.settings import STEPS, DrillSettings, DrillSettingsError
 from deploy.drill.steps import ALL_STEPS, Played, moved
@@ -210,6 +213,31 @@ def test_fleets_of_both_memberships_can_be_drilled_in_one_run() -> None:
     settings = DrillSettings.from_environment({"MEMBERSHIP": "static,dynamic"})
     assert settings.memberships == ("dynamic", "static")
     assert DrillSettings.from_environment({}).memberships == ("dynamic",)
+
+
+@pytest.mark.parametrize(
+    ("cut_short", "number", "status", "said"),
+    [
+        ("", 0, 0, "Every promise held."),
+        ("a pod did not start", 0, 1, "not be played to its end: a pod did not start"),
+        ("stopped by SIGINT", signal.SIGINT, 130, "The drill was stopped by SIGINT"),
+    ],
+)
+def test_what_was_played_is_told_even_if_the_rest_could_not_be(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cut_short: str,
+    number: int,
+    status: int,
+    said: str,
+) -> None:
+    told = Told([(played("quiet"), figures())], 0, cut_short, number, "<svg/>")
+    (tmp_path / "logs").mkdir()
+    assert told_of(told, tmp_path / "logs", tmp_path) == status
+    printed = capsys.readouterr().out
+    assert "\nquiet " in printed
+    assert said in printed
+    assert (tmp_path / "timeline.svg").read_text() == "<svg/>"
 
 
 def test_notes_are_read_whole_as_they_are_written(tmp_path: Path) -> None:
