@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -19,7 +19,7 @@ from benchmarks.rebalance.clients import CLIENTS, DEFAULT, ClientUnavailableErro
 from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.scenarios import changes, cold, rolling, steady
 from benchmarks.rebalance.shape import Shape
-from benchmarks.rebalance.stage import Site
+from benchmarks.rebalance.stage import Site, stage
 from deploy.local.brokers import DEFAULT_VERSION, Cluster
 from deploy.local.errors import BrokersUnavailable
 from deploy.local.guard import Guard
@@ -106,11 +106,28 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+async def _rehearse(site: Site, client: str, shape: Shape) -> None:
+    """Have a client run once before it is measured: its code is compiled by then."""
+    smallest = replace(shape, pods=1, members=1, partitions=1)
+    async with stage(site, client, smallest, "rehearsal") as here:
+        here.start_traffic(tail=False)
+        await here.start_pods()
+        await here.finish()
+
+
 async def _row(
-    scenario: Scenario, site: Site, client: str, options: argparse.Namespace, shape: Shape
+    scenario: Scenario,
+    site: Site,
+    client: str,
+    options: argparse.Namespace,
+    shape: Shape,
+    rehearsed: set[str],
 ) -> Sequence[table.Figures] | str:
     """One client's figures, or why there are none: the others are measured all the same."""
     try:
+        if client not in rehearsed:
+            rehearsed.add(client)
+            await _rehearse(site, client, shape)
         return await scenario.measure(site, client, options, shape)
     except ClientUnavailableError as error:
         return str(error)
@@ -122,12 +139,13 @@ async def _row(
 async def _run(options: argparse.Namespace, site: Site, shape: Shape) -> None:
     wanted = list(WORDS) if options.scenario == "all" else [options.scenario]
     measured: dict[str, Rows] = {}
+    rehearsed: set[str] = set()
     for word in wanted:
         run, only = WORDS[word]
         scenario = SCENARIOS[run]
         if run not in measured:
             measured[run] = {
-                client: await _row(scenario, site, client, options, shape)
+                client: await _row(scenario, site, client, options, shape, rehearsed)
                 for client in options.clients
             }
         for number, (title, columns) in enumerate(scenario.tables.items()):
@@ -150,8 +168,8 @@ def main(words: Sequence[str] | None = None) -> int:
         with Guard() as guard:
             directory = Path(tempfile.mkdtemp(prefix="rebalance-", dir=roomy_memory()))
             guard.remove(directory)
-            # What is installed is compiled once, and so is every client here, whatever this
-            # checkout and its environment do about it.
+            # What is installed is compiled already, and so is every client here when it is
+            # measured, whatever this checkout and its environment do about it.
             os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
             os.environ["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
             with Cluster(
