@@ -21,7 +21,7 @@ from group_model.network_model import ModelTransport, Network, Timeouts
 from group_model.processes import World
 
 from kafka_utils import Admin, TopicSpec
-from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven, Transport
+from kafka_utils.coordinator.messages import Described, Identity, Joined, MemberIdGiven, Transport
 from kafka_utils.coordinator.transport import BrokerTransport, Member
 from kafka_utils.events import ConsumerEvents
 
@@ -64,6 +64,9 @@ class Dialogue:
                 everybody = sorted((self.name(who), data) for who, data in members.items())
                 who = self.name(identity.member_id)
                 said = f"{who} {identity.generation} {self.name(leader_id)} {protocol} {everybody}"
+            case Described(protocol, members):
+                each = sorted((self.name(who), *told) for who, told in (members or {}).items())
+                said = f"{protocol} {members is not None} {each}"
             case _:
                 said = repr(answer)
         self.notes.append(f"{what}: {said}")
@@ -140,7 +143,7 @@ async def a_life(talk: Dialogue) -> None:
     await talk.ask("sync", one.sync(who, {who.member_id: b"plan"}))
     await talk.every_request("stable", one, who)
     await talk.committed(one)
-    await talk.ask("agreed", one.agreed_protocol())
+    await talk.ask("described", one.describe())
     await talk.ask("leave", one.leave(who))
     await talk.every_request("left", one, who)
     await talk.ask("join again", one.join(who.member_id, A))
@@ -202,7 +205,7 @@ async def nothing_in_common(talk: Dialogue) -> None:
     await talk.pair()
     stranger = await talk.new(None)
     await talk.ask("stranger", stranger.join("", [("b", b"")]))
-    await talk.ask("agreed", stranger.agreed_protocol())
+    await talk.ask("described", stranger.describe())
     await talk.ask("one of two", stranger.join("", [("b", b""), ("a", b"")]))
 
 
@@ -232,8 +235,10 @@ async def a_static_member(talk: Dialogue) -> None:
     await talk.every_request("fenced", static, who)
     await talk.ask("fenced, join", static.join(who.member_id, A))
     await talk.every_request("back", again, back.identity)
+    await talk.ask("described", first.describe())
     joining = asyncio.create_task(again.join(back.identity.member_id, OTHER_A))
     await talk.until_it_rebalances(first, leads)
+    await talk.ask("described while it waits", first.describe())
     third = await talk.new("i")
     joining_too = asyncio.create_task(third.join("", A))
     await talk.ask("replaced while it waits", joining)

@@ -426,6 +426,45 @@ def test_a_leader_that_followed_knows_what_was_added_meanwhile(group: Simulation
     assert len(heir.open) == 6
 
 
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_static_member_owes_its_round_also_when_the_leader_announces_none(
+    group: Simulation, crashes: bool
+) -> None:
+    group.start_foreign(Form.LIBRDKAFKA_V3)
+    group.run(5)
+    static = group.start(instance_id="i", **LONG_DRAINS)
+    group.settle()
+    static.drain_seconds = 8.0
+    group.start(**LONG_DRAINS)
+    group.run(5)
+    assert static.revoking
+    if crashes:
+        static.crash()
+    else:
+        static.stop(relinquish=True)
+        group.run(15)
+        assert static.ended
+    again = group.start(instance_id="i", **LONG_DRAINS)
+    group.settle()
+    assert not any(member.member.leads for member in group.members)
+    assert [each.reason for each in again.rebalances].count(Reason.RELEASED.value) == 1
+
+
+def test_a_static_member_that_owes_nothing_starts_no_round_whoever_leads(
+    group: Simulation,
+) -> None:
+    group.start_foreign(Form.LIBRDKAFKA_V3)
+    group.run(5)
+    static = group.start(instance_id="i")
+    group.settle()
+    barriers = len(group.coordinator.log.barriers)
+    static.crash()
+    again = group.start(instance_id="i")
+    group.settle()
+    assert again.open
+    assert len(group.coordinator.log.barriers) == barriers
+
+
 def test_a_member_with_nothing_in_common_with_the_others_fails(group: Simulation) -> None:
     group.start(assignors=["roundrobin"])
     group.settle()

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven
+from kafka_utils.coordinator.messages import Described, Identity, Joined, MemberIdGiven
 from kafka_utils.requests import FencedInstanceIdError
 
 NEW_MEMBER_JOIN_SECONDS: Final = 300.0
@@ -209,6 +209,18 @@ class Coordinator:
         answer(None)
 
     # What befalls the broker.
+
+    def described(self) -> Described | KafkaError:
+        """What DescribeGroups says."""
+        if self.loading:
+            return GroupLoadInProgressError()
+        if self.state is not State.STABLE:
+            return Described(None, None)
+        protocol = self.protocol or ""
+        members = {
+            who: (each.metadata(protocol), each.assignment) for who, each in self.members.items()
+        }
+        return Described(protocol, members)
 
     def unload(self) -> None:
         """Another broker is to coordinate from now on; who waits is told."""

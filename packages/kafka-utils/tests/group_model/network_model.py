@@ -26,7 +26,7 @@ from aiokafka.structs import OffsetAndMetadata
 from group_model.coordinator_model import Answer, Coordinator
 from group_model.processes import Process, World
 from kafka_utils.coordinator.deadlines import join_timeout
-from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven
+from kafka_utils.coordinator.messages import Described, Identity, Joined, MemberIdGiven
 from kafka_utils.requests import UnstableOffsetCommitError
 
 Kind: TypeAlias = Literal["join", "sync", "heartbeat", "commit", "committed", "leave", "describe"]
@@ -316,11 +316,11 @@ class ModelTransport:
             "leave", lambda reply: self._coordinator.leave(identity, self.instance_id, reply)
         )
 
-    async def agreed_protocol(self) -> str | None:
-        agreed: str | None = await self._ask(
-            "describe", lambda reply: reply(self._coordinator.protocol)
+    async def describe(self) -> Described:
+        described: Described = await self._ask(
+            "describe", lambda reply: reply(self._coordinator.described())
         )
-        return agreed
+        return described
 
     def vanish(self) -> None:
         """The process is gone, and its connections with it."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
@@ -18,6 +18,7 @@ from kafka_utils.assignors.consumer_protocol import Assignment
 from kafka_utils.coordinator.commits import Commits
 from kafka_utils.coordinator.deadlines import Pulse, backoff
 from kafka_utils.coordinator.heartbeats import Heartbeats
+from kafka_utils.coordinator.leaving import say_leave
 from kafka_utils.coordinator.membership import (
     ENDED,
     Membership,
@@ -31,6 +32,7 @@ from kafka_utils.coordinator.membership import (
     step,
 )
 from kafka_utils.coordinator.messages import NOBODY, Identity, Joined, MemberIdGiven, Transport
+from kafka_utils.coordinator.owed_rounds import is_round_owed
 from kafka_utils.coordinator.ownership import Partitions
 from kafka_utils.coordinator.reconciler import Reconciler
 from kafka_utils.coordinator.refusals import agreed_protocol, explain
@@ -42,9 +44,6 @@ _log = logging.getLogger(__name__)
 
 POLL_WATCH_SECONDS = 0.5
 """Between two looks whether an application that had stopped asks for records again."""
-
-LEAVE_TRIES = 4
-"""How often LeaveGroup is said: without it the group waits for the member a whole session."""
 
 KNOWN_SECONDS = 1.0
 """How long leaving waits for a member id that the coordinator is about to give."""
@@ -82,6 +81,7 @@ class GroupMember:
         self._transport = transport
         self._reconciler = reconciler
         self._rounds = Rounds(settings.rack, reconciler, assignors, cluster, events)
+        self._cluster = cluster
         self._topics = topics
         self._idle_seconds = idle_seconds
         self._events = events
@@ -92,6 +92,7 @@ class GroupMember:
         self._unheard = False
         self._lost: Partitions = frozenset()
         self._failures = 0
+        self._beside: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self.failure: GroupError | None = None
         """Why this member has failed for good."""
@@ -130,12 +131,8 @@ class GroupMember:
 
     async def run(self) -> None:
         """Take part until the end; raises nothing, see ``failure``."""
-        beside = [
-            asyncio.create_task(self._heartbeats.run()),
-            asyncio.create_task(self._watch_polls()),
-        ]
-        for task in beside:
-            task.add_done_callback(self._ended_beside)
+        self._run_beside(self._heartbeats.run())
+        self._run_beside(self._watch_polls())
         try:
             while self._member.phase not in ENDED:
                 if self._is_join_due():
@@ -146,10 +143,16 @@ class GroupMember:
         except Exception as error:
             self._fail(error)
         finally:
-            for task in beside:
+            for task in tuple(self._beside):
                 task.cancel()
 
+    def _run_beside(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._ended_beside)
+
     def _ended_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._fail(error)
@@ -214,20 +217,7 @@ class GroupMember:
     async def _send_leave(self, identity: Identity) -> None:
         if not identity.member_id or self._static:
             return
-        for tries in range(1, LEAVE_TRIES + 1):
-            try:
-                await self._transport.find()
-                await self._transport.leave(identity)
-            except KafkaError as error:
-                verdict = judge(Request.JOIN, error)
-                if verdict.coordinator_moved:
-                    self._transport.forget(f"LeaveGroup: {type(error).__name__}")
-                if verdict.trigger is not Trigger.CUT_OFF or tries == LEAVE_TRIES:
-                    _log.warning("group %r was not left in order: %r", self._group, error)
-                    return
-                await asyncio.sleep(backoff(tries, random.random()))
-            else:
-                return
+        await say_leave(self._transport, self._group, identity)
 
     def _is_join_due(self) -> bool:
         """A member that leaves joins again only while it holds something that others wait for."""
@@ -312,8 +302,18 @@ class GroupMember:
         if returned_as_leader(self._settings.group_instance_id, identity, answer.leader_id):
             # The group goes on with the plan of before, and nobody watches the topics for it.
             self.want(Reason.LEADER)
-        elif self._static and this.first and assignment.another_round:
-            # It may be back in the plan of before, and owe the round which that plan announced.
+        elif self._static and this.first and self._rounds.cooperative:
+            # It may be back in the plan of before, and owe the round that was to follow.
+            if assignment.another_round:
+                self.want(Reason.RELEASED)
+            else:
+                self._run_beside(self._settle_up(identity))
+
+    async def _settle_up(self, identity: Identity) -> None:
+        def goes_on() -> bool:
+            return self._member.identity == identity and self._member.phase is Phase.STABLE
+
+        if await is_round_owed(self._transport, self._cluster, self._group, goes_on):
             self.want(Reason.RELEASED)
 
     def _apply(self, this: Round, answer: Joined, assignment: Assignment) -> None:

@@ -39,6 +39,15 @@ class Joined(NamedTuple):
     """Each member's subscription, for the leader only."""
 
 
+class Described(NamedTuple):
+    """A whole group, as its coordinator sees it."""
+
+    protocol: str | None
+    """The assignor that its members use; None if there is none."""
+    members: Mapping[str, tuple[bytes, bytes]] | None
+    """Each member's subscription and assignment; None while the group rebalances."""
+
+
 class Transport(Protocol):
     """Carries a member's words to its coordinator. One coordinator, one group, one member.
 
@@ -80,5 +89,5 @@ class Transport(Protocol):
     async def leave(self, identity: Identity) -> None:
         """Leave the group, even while a join is pending."""
 
-    async def agreed_protocol(self) -> str | None:
-        """Return the assignor that the group's members use; None if there is none."""
+    async def describe(self) -> Described:
+        """Return what the coordinator says of the whole group."""

@@ -24,7 +24,7 @@ async def agreed_protocol(transport: Transport, seconds: float) -> str | None:
     """Ask which assignor the group's members use; None if that cannot be known in time."""
     try:
         async with asyncio.timeout(seconds):
-            return await transport.agreed_protocol()
+            return (await transport.describe()).protocol
     except (KafkaError, TimeoutError):
         return None
 

@@ -22,7 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from kafka_utils.aiokafka_internals import send_within
 from kafka_utils.coordinator.deadlines import join_timeout
-from kafka_utils.coordinator.messages import Identity, Joined, MemberIdGiven
+from kafka_utils.coordinator.messages import Described, Identity, Joined, MemberIdGiven
 from kafka_utils.events import ConsumerEvents, CoordinatorChange, tell
 from kafka_utils.requests import (
     DescribeGroupsRequest,
@@ -39,6 +39,9 @@ JOINS: Final = "joins"
 
 PROTOCOL_TYPE: Final = "consumer"
 NO_OFFSET: Final = -1
+
+STABLE: Final = "Stable"
+"""The state of a group in which every member has its part of the plan."""
 
 
 class Member(NamedTuple):
@@ -185,11 +188,18 @@ class BrokerTransport:
         answer = (await self._send(request)).to_object()
         _raise(answer["error_code"])
 
-    async def agreed_protocol(self) -> str | None:
-        """Return the assignor that the group's members use; None if there is none."""
+    async def describe(self) -> Described:
+        """Return what the coordinator says of the whole group."""
         answer = (await self._send(DescribeGroupsRequest([self._member.group_id]))).to_object()
-        groups = answer["groups"]
-        return groups[0]["protocol"] or None if groups else None
+        for group in answer["groups"]:
+            _raise(group["error_code"])
+            rests = group["state"] == STABLE
+            members = {
+                each["member_id"]: (each["member_metadata"], each["member_assignment"])
+                for each in group["members"]
+            }
+            return Described(group["protocol"] or None, members if rests else None)
+        return Described(None, None)
 
     async def _send(self, request: Any) -> Any:
         return await self._client.send(
