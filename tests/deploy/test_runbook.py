@@ -1,5 +1,6 @@
 """The runbook's commands are run as they stand there, against a worker on real brokers."""
 
+import json
 import os
 import re
 import shlex
@@ -92,7 +93,10 @@ def test_every_command_of_the_runbook_works_on_a_worker_that_gives_deliveries_up
         }
         worker.wait_until(lambda: "tasks that wait at one place" in worker.messages())
     assert "state: Stable" in told["webhook-worker group describe"]
-    assert "waits_for" in told["curl -s localhost:9100/debug/state"]
+    state = json.loads(told["curl -s localhost:9100/debug/state"])
+    assert "waits_for" in json.dumps(state)
+    # What the runbook calls $WORKER_PID can be found out in a container without ps.
+    assert state["pid"] == worker.process.pid
     replayed = next(said for command, said in told.items() if "--yes --rate" in command)
     assert "1" in replayed
     removed = next(said for command, said in told.items() if "--instance-id" in command)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -139,6 +140,7 @@ class _Worker:
     def _state(self) -> dict[str, object]:
         limits = self._limits
         return {
+            "pid": os.getpid(),
             "unready": self.readiness.reason,
             "in_flight": limits.in_flight,
             "in_flight_bytes": limits.bytes_in_flight,
