@@ -1,6 +1,7 @@
 """Every security protocol and mechanism against brokers that require it."""
 
 import asyncio
+import signal
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import trustme
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from deploy.demo.pods import free_port_ranges
+from deploy.image.not_ready import main as not_ready
 from deploy.local.brokers import Cluster
 from kafka_utils import (
     Admin,
@@ -21,6 +24,7 @@ from kafka_utils import (
     create_consumer,
     create_producer,
 )
+from tests.harness.container import container, pod_directory
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMBINATIONS = [
@@ -159,3 +163,33 @@ async def test_talking_in_the_clear_to_a_secure_listener_is_said(
     reason = await why_unreachable(servers_of(secure_cluster, listener), Security())
 
     assert "protocol PLAINTEXT may not be what it expects" in reason
+
+
+def test_a_pod_with_a_wrong_password_is_not_ready_and_says_why_to_its_probe(
+    secure_cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pod_directory() as directory:
+        password, endpoints = directory / "password", directory / "endpoints.yaml"
+        password.write_text("not-the-password\n")
+        endpoints.write_text("endpoints: []\n")
+        for file in (password, endpoints):
+            file.chmod(0o644)
+        environ = {
+            "POD_PROCESSES": "1",
+            "WORKER_METRICS_PORT": str(free_port_ranges(1, 1)[0]),
+            "WEBHOOK_ENDPOINTS": str(endpoints),
+            "KAFKA_BOOTSTRAP_SERVERS": secure_cluster.listeners["SASL_PLAINTEXT"],
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+            "KAFKA_SASL_USERNAME": "fleet",
+            "KAFKA_SASL_PASSWORD_FILE": str(password),
+        }
+        with container(directory, environ) as pod:
+            pod.until(lambda: pod.said("refused the user name or password of 'fleet'"))
+            assert not_ready(environ) == 1
+            probed = capsys.readouterr().out
+            pod.signal(signal.SIGTERM)
+            assert pod.ended() == 0
+        assert probed.startswith("worker-0: no broker can be reached")
+        assert "refused the user name or password of 'fleet'" in probed
+        assert not pod.said("not-the-password")
