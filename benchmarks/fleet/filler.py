@@ -2,13 +2,21 @@
 
 import asyncio
 import json
+import subprocess
 import sys
+import time
 
 from aiokafka import AIOKafkaProducer
 
+from benchmarks.rebalance.fleet import ROOT, FleetError
+from benchmarks.tables import say
 from deploy.drill.stage import CUSTOMERS
+from deploy.local.guard import Guard
 
 BYTES = 1_000
+FILL_SECONDS = 60.0
+SHORTEST_SESSION_SECONDS = 9.0
+"""Less than aiokafka's default, which the peers have."""
 
 
 def event(number: int) -> bytes:
@@ -32,6 +40,27 @@ async def fill(servers: str, topic: str, partitions: int, count: int) -> None:
             # Customers and partitions take turns, and are not in step.
             partition = (number + number // partitions) % partitions
             await producer.send(topic, event(number), partition=partition)
+
+
+def fill_beside(guard: Guard, servers: str, topic: str, partitions: int, count: int) -> None:
+    """The same in a process of its own, within a time. Raises FleetError."""
+    told = [servers, topic, str(partitions), str(count)]
+    words = [sys.executable, "-m", __name__, *told]
+    began = time.monotonic()
+    filling = guard.spawn(words, output=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        status = filling.wait(FILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        status = None
+    finally:
+        filling.kill()
+        filling.wait()
+        guard.release(filling.pid)
+    if status != 0:
+        raise FleetError("the backlog could not be written")
+    took = time.monotonic() - began
+    if took > SHORTEST_SESSION_SECONDS:
+        say(f"the backlog took {took:.1f} s: members that stood still so long were given up")
 
 
 if __name__ == "__main__":

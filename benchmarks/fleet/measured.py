@@ -2,30 +2,25 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.fleet import coordinator
 from benchmarks.fleet.connections import Counting, Totals
+from benchmarks.fleet.coordinator import AT_WORK, IDLE, START, beside
+from benchmarks.fleet.filler import fill_beside
 from benchmarks.fleet.ground import Ground, until
 from benchmarks.fleet.launcher import Launched
 from benchmarks.fleet.pace import Look, Pace, pace, unevenness
 from benchmarks.fleet.workers import Start, Work
 from benchmarks.processes import cpu_seconds, proportional_mb, resident_mb, waited_seconds
-from benchmarks.rebalance.fleet import ROOT, FleetError
 from benchmarks.rebalance.ownership import Group
 from benchmarks.rebalance.table import Column, Figures
-from benchmarks.tables import say
-from deploy.local.guard import Guard
 
 READY_SECONDS = 240.0
 SETTLE_SECONDS = 5.0
 WORK_SECONDS = 300.0
-FILL_SECONDS = 60.0
-SHORTEST_SESSION_SECONDS = 9.0
-"""Less than aiokafka's default, which the peers have."""
 LOOK_SECONDS = 0.25
 QUIET_SECONDS = 20.0
 """Without an arrival for so long, what is missing is not coming."""
@@ -49,22 +44,10 @@ AROUND_COLUMNS = (
     Column("customers' CPU each", " us", 0),
     Column("customers waited", " %", 0, ratio=False),
 )
-COORDINATOR_COLUMNS = (
-    Column("idle: requests/s", "", 1),
-    Column("idle: the others'", "", 1),
-    Column("idle: KB/s", "", 1),
-    Column("idle: others' KB/s", "", 1),
-    Column("at work: requests", "", 0),
-    Column("at work: the others' requests", "", 0),
-    Column("at work: MB", "", 1),
-    Column("at work: the others' MB", "", 1),
-    Column("idle: CPU of it", " %", 1),
-    Column("idle: CPU of the others", " %", 1),
-)
 TABLES: Mapping[str, Sequence[Column]] = {
     "The fleet": COLUMNS,
     "What stood around it": AROUND_COLUMNS,
-    "The coordinator, beside the mean of the two other brokers": COORDINATOR_COLUMNS,
+    "The coordinator, beside the mean of the two other brokers": coordinator.COLUMNS,
 }
 
 
@@ -115,9 +98,15 @@ class _Measuring:
             "all ready": time.monotonic() - began,
             "CPU until then, each": cpu_seconds(self._pids) / len(self._pids),
         }
+        started = self._look()
         time.sleep(SETTLE_SECONDS)
-        coordinator = self._ground.coordinator(self._work.group)
-        return {**ready, **self._idle(coordinator), **self._at_work(coordinator)}
+        leading = self._ground.coordinator(self._work.group)
+        return {
+            **ready,
+            **beside(started, Totals({}), self._ground.brokers, leading, START),
+            **self._idle(leading),
+            **self._at_work(leading),
+        }
 
     async def _ready(self) -> None:
         wanted = self._size
@@ -130,7 +119,7 @@ class _Measuring:
         where = (self._work.servers, self._work.group, self._work.topic)
         await until(*where, whole, self._fleet.check, seconds=READY_SECONDS)
 
-    def _idle(self, coordinator: int) -> dict[str, float | None]:
+    def _idle(self, leading: int) -> dict[str, float | None]:
         brokers = self._ground.brokers
         seconds = self._size.idle_seconds
         cpu, each = cpu_seconds(self._pids), {p: cpu_seconds([b]) for p, b in brokers.items()}
@@ -138,15 +127,15 @@ class _Measuring:
         time.sleep(seconds)
         used = {p: 100 * (cpu_seconds([b]) - each[p]) / seconds for p, b in brokers.items()}
         idle = 100 * (cpu_seconds(self._pids) - cpu) / seconds / len(self._pids)
-        others = [used[port] for port in used if port != coordinator]
+        others = [used[port] for port in used if port != leading]
         return {
             "idle": idle,
-            "idle: CPU of it": used[coordinator],
-            "idle: CPU of the others": sum(others) / len(others),
-            **self._exchanged(looked, coordinator, "idle: {}/s", seconds, 1e3),
+            "idle: its CPU": used[leading],
+            "idle: the others' CPU": sum(others) / len(others),
+            **beside(self._look(), looked, brokers, leading, IDLE, seconds),
         }
 
-    def _at_work(self, coordinator: int) -> dict[str, float | None]:
+    def _at_work(self, leading: int) -> dict[str, float | None]:
         before = self._ground.customers.counts()
         looked = self._look()
         found = self._deliver(sum(before))
@@ -160,32 +149,11 @@ class _Measuring:
             "max/mean": unevenness(counts),
             "missing": max(0, self._size.events - sum(counts)),
             **_shown(found),
-            **self._exchanged(looked, coordinator, "at work: {}", 1.0, 1e6),
+            **beside(self._look(), looked, self._ground.brokers, leading, AT_WORK),
         }
 
     def _look(self) -> Totals | None:
         return self._counting.look(self._pids) if self._counting.possible else None
-
-    def _exchanged(
-        self, earlier: Totals | None, coordinator: int, name: str, per: float, unit: float
-    ) -> dict[str, float | None]:
-        now = self._look()
-        if earlier is None or now is None:
-            return {}
-        each = now.since(earlier, self._ground.brokers)
-        it = each.pop(coordinator)
-        requests = sum(traffic.requests for traffic in each.values()) / len(each)
-        carried = sum(traffic.sent + traffic.received for traffic in each.values()) / len(each)
-        idle = name.startswith("idle")
-        size = "KB" if idle else "MB"
-        return {
-            name.format("requests"): it.requests / per,
-            "idle: the others'" if idle else "at work: the others' requests": requests / per,
-            name.format(size): (it.sent + it.received) / unit / per,
-            f"idle: others' {size}/s" if idle else f"at work: the others' {size}": carried
-            / unit
-            / per,
-        }
 
     def _deliver(self, before: int) -> Pace | None:
         events = self._size.events
@@ -193,7 +161,7 @@ class _Measuring:
         # The whole backlog is there before the first event is taken, for slow fleets and fast ones.
         self._fleet.signal(signal.SIGSTOP)
         try:
-            _fill(self._ground.guard, told)
+            fill_beside(self._ground.guard, *told)
         finally:
             self._fleet.signal(signal.SIGCONT)
         looks: list[Look] = []
@@ -220,25 +188,6 @@ class _Measuring:
             customers_cpu=cpu_seconds(customers.pids),
             customers_waited=waited_seconds(customers.pids),
         )
-
-
-def _fill(guard: Guard, told: Sequence[object]) -> None:
-    words = [sys.executable, "-m", "benchmarks.fleet.filler", *map(str, told)]
-    began = time.monotonic()
-    filling = guard.spawn(words, output=subprocess.DEVNULL, cwd=ROOT)
-    try:
-        status = filling.wait(FILL_SECONDS)
-    except subprocess.TimeoutExpired:
-        status = None
-    finally:
-        filling.kill()
-        filling.wait()
-        guard.release(filling.pid)
-    if status != 0:
-        raise FleetError("the backlog could not be written")
-    took = time.monotonic() - began
-    if took > SHORTEST_SESSION_SECONDS:
-        say(f"the backlog took {took:.1f} s: members that stood still so long were given up")
 
 
 def _shown(found: Pace | None) -> dict[str, float | None]:

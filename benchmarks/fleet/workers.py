@@ -138,7 +138,7 @@ def of_engine(directory: Path) -> Start:
     place.mkdir(exist_ok=True)
     try:
         program = place / "engine" if (place / "engine").exists() else engine.build(place)
-    except subprocess.CalledProcessError as error:
+    except subprocess.SubprocessError as error:
         raise PeerUnavailableError(f"not built: {error}") from error
     if program is None:
         raise PeerUnavailableError("there is no Go here")

@@ -84,6 +84,7 @@ class _Group:
         shares = _shares(members, min(PROCESSES, members))
         joined = self._begin("first", shares)
         joined_in = self._until_whole(members, joined)
+        generation = max((line["generation"] for line in self._notes()), default=0)
         coordinator = self._ground.coordinator(self._name)
         join = self._since(Totals({}), coordinator)
         time.sleep(SETTLE_SECONDS)
@@ -110,7 +111,10 @@ class _Group:
             **_told("its requests", None, change, 0, 1.0),
             **_told("its KB", None, change, 1, 1e3),
             "a pod less": less_in,
-            **self._noted(),
+            "longest rebalance": max(
+                (each["took"] for each in self._notes() if each["generation"] > generation),
+                default=None,
+            ),
             "plan": plan_ms(self._kind, members, self._partitions),
         }
 
@@ -181,15 +185,12 @@ class _Group:
     def _broker_cpu(self) -> Mapping[int, float]:
         return {port: cpu_seconds([pid]) for port, pid in self._ground.brokers.items()}
 
-    def _noted(self) -> dict[str, float | None]:
-        lines = [
+    def _notes(self) -> list[dict[str, float]]:
+        return [
             json.loads(line)
             for file in self._directory.glob("*.notes")
             for line in file.read_text().splitlines()
         ]
-        # The first generation waits for the first members to come, by the brokers' own delay.
-        later = [line for line in lines if line["generation"] > 1]
-        return {"longest rebalance": max((line["took"] for line in later), default=None)}
 
 
 def _shares(members: int, processes: int) -> list[int]:

@@ -25,6 +25,7 @@ COLUMNS = (
     Column("lost", "", 0, ratio=False),
     Column("no stable group", " s", 0, ratio=False),
     Column("whole after", " s", 0, ratio=False),
+    Column("died", "", 0, ratio=False),
 )
 
 

@@ -14,6 +14,7 @@ from app_worker.environment import load
 from app_worker.settings import KafkaSettings
 from benchmarks.fleet.ground import Ground, until
 from benchmarks.fleet.launcher import Launched
+from benchmarks.processes import ended
 from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.ownership import Group
 from benchmarks.story.account import Parts, figures
@@ -70,6 +71,11 @@ class Pods:
         """Raises FleetError if a process has ended by itself."""
         for launched in self._running.values():
             launched.check()
+
+    @property
+    def died(self) -> int:
+        """Processes that have ended by themselves."""
+        return sum(len(ended(launched.pids)) for launched in self._running.values())
 
     def close(self) -> None:
         """End what runs, at once."""
@@ -160,7 +166,7 @@ async def _play(ground: Ground, cast: Cast, pods: Pods, tail: NoteTail, watched:
             second = note.at_ns // 1_000_000_000
             arrivals[second] = arrivals.get(second, 0) + 1
     return Told(
-        {**found, "no stable group": unstable, "whole after": took},
+        {**found, "no stable group": unstable, "whole after": took, "died": pods.died},
         drawn(watched.owned, arrivals, marks, PARTITIONS),
     )
 

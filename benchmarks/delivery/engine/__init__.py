@@ -6,17 +6,23 @@ import subprocess
 from pathlib import Path
 
 SOURCES = ("main.go", "go.mod")
+BUILD_SECONDS = 900.0
 
 
 def build(directory: Path) -> Path | None:
-    """Compile it there, within minutes the first time; None where there is no Go."""
+    """Compile it there, within minutes the first time; None where there is no Go.
+
+    Raises subprocess.SubprocessError.
+    """
     go = shutil.which("go")
     if go is None:
         return None
     for name in SOURCES:
         shutil.copy(Path(__file__).parent / name, directory)
     for words in (["mod", "tidy"], ["build", "-o", "engine", "."]):
-        subprocess.run([go, *words], cwd=directory, check=True, capture_output=True)  # noqa: S603
+        subprocess.run(  # noqa: S603
+            [go, *words], cwd=directory, check=True, capture_output=True, timeout=BUILD_SECONDS
+        )
     return directory / "engine"
 
 
