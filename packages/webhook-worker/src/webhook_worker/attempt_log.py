@@ -26,7 +26,9 @@ class AttemptMade(NamedTuple):
 
 def result_of(attempt: Attempt) -> str:
     """What came back, as a word for metrics: ``2xx`` to ``5xx``, or the kind of failure."""
-    return f"{attempt.status // 100}xx" if isinstance(attempt, Answered) else attempt.kind
+    if isinstance(attempt, Answered):
+        return "2xx" if attempt.is_success else f"{attempt.status // 100}xx"
+    return attempt.kind
 
 
 def detail_of(attempt: Attempt) -> str:

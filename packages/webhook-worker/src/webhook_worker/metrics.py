@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app_worker.observability.metrics import LATENCY_BUCKETS, AnyMetric, Metric
 from app_worker.observability.quick_counter import QuickCounter
-from app_worker.observability.quick_histogram import QuickHistogram
+from app_worker.observability.quick_histogram import Observations, QuickHistogram
 from webhook_worker.attempt import FailureKind
 from webhook_worker.errors import BadEventReason
 from webhook_worker.outcome import PostponedReason
@@ -182,6 +182,7 @@ class WebhookMetrics:
             ATTEMPTS.name, ATTEMPTS.help, ATTEMPTS.labels[0], ATTEMPT_RESULTS, registry
         )
         self._attempt_seconds = _quick(ATTEMPT_SECONDS, registry)
+        self._seconds_by_result: dict[str, Observations] = {}
         self.postponed = POSTPONED.bind(registry)
         self.waiting = WAITING.bind(registry)
         self.open_circuits = OPEN_CIRCUITS.bind(registry)
@@ -210,7 +211,10 @@ class WebhookMetrics:
     def made_attempt(self, result: str, seconds: float) -> None:
         """Count an attempt by what came back. ``result`` is one of a closed list."""
         self._attempts.count(result)
-        self._attempt_seconds.labels(result).observe(seconds)
+        observations = self._seconds_by_result.get(result)
+        if observations is None:
+            observations = self._seconds_by_result[result] = self._attempt_seconds.labels(result)
+        observations.observe(seconds)
 
     def delivered(self, seconds: float) -> None:
         """Count a delivery that succeeded so long after its record was produced."""

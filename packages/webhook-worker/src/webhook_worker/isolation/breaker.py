@@ -13,18 +13,15 @@ class Breaker:
     Times are on one clock, in seconds.
     """
 
-    __slots__ = ("_failures", "_open_until", "_opened", "_opens")
+    __slots__ = ("_failures", "_open_until", "_opened", "_opens", "is_closed")
 
     def __init__(self) -> None:
+        self.is_closed = True
+        """Whether attempts may be made as if nothing was wrong."""
         self._failures = 0
         self._opens = 0
         self._opened = float("-inf")
         self._open_until = float("-inf")
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether attempts may be made as if nothing was wrong."""
-        return not self._opens
 
     @property
     def is_spotless(self) -> bool:
@@ -37,9 +34,10 @@ class Breaker:
 
     def answered(self) -> bool:
         """The endpoint has answered: close. Return whether that changed anything."""
-        was_open = self._opens > 0
+        was_closed = self.is_closed
         self._failures = self._opens = 0
-        return was_open
+        self.is_closed = True
+        return not was_closed
 
     def failed(self, began: float, now: float, jitter: float) -> bool:
         """An attempt that began then has failed; ``jitter`` is from 0 to 1.
@@ -53,6 +51,7 @@ class Breaker:
             return False
         seconds = min(LONGEST_OPEN_SECONDS, FIRST_OPEN_SECONDS * 2.0 ** min(self._opens, 16))
         self._opens += 1
+        self.is_closed = False
         self._opened = now
         self._open_until = now + seconds * (1 + MOST_JITTER * jitter)
         return True

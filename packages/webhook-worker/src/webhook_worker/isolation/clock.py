@@ -19,15 +19,16 @@ class LivedClock:
     def __init__(self, is_busy: Callable[[], object]) -> None:
         self._is_busy = is_busy
         self._loop = asyncio.get_running_loop()
-        self._seen = self._loop.time()
+        self._time = self._loop.time
+        self._seen = self._time()
         self._stood = 0.0
         self._beat: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
         """Seconds; never more between two calls than have passed."""
-        now = self._loop.time()
-        if self._beat is not None:
-            self._stood += max(0.0, now - self._seen - LONGEST_STEP_SECONDS)
+        now = self._time()
+        if self._beat is not None and now - self._seen > LONGEST_STEP_SECONDS:
+            self._stood += now - self._seen - LONGEST_STEP_SECONDS
         self._seen = now
         return now - self._stood
 

@@ -67,6 +67,7 @@ class Isolation:
         """``places`` is how many records may be in flight; ``share`` the part of the whole fleet's
         work that is done here, by which the rate limit of an endpoint is divided."""
         self._places = places
+        self._half = places * HALF
         self._most = most_per_endpoint
         self._share = share
         self._jitter = jitter
@@ -84,17 +85,19 @@ class Isolation:
 
     async def enter(self, endpoint: Endpoint) -> Permit | Refusal:
         """Return a permit, to be given back by ``leave``; it may be waited for, shortly."""
-        standing = self._standing_of(endpoint)
+        standing = self._standings.get(endpoint.id)
+        if standing is None or standing.endpoint is not endpoint:
+            standing = self._standing_of(endpoint)
         now = self._clock()
         if not standing.breaker.is_closed and (closed := self._shut_out(standing, now)):
             return closed
         # All who wait may go in one moment, so there have to be attempts for them too.
-        rate = self._rate_of(endpoint)
+        rate = None if endpoint.limits.rate is None else self._rate_of(endpoint)
         if rate is not None and (wait := standing.pace.wait(rate, now, len(standing.waiting))):
             return Refusal("rate_limited", wait)
-        if self._is_crowded_by(standing, now):
+        if self._inside >= self._half and self._is_crowded_by(standing, now):
             return BUSY
-        if standing.has_room and not standing.waiting:
+        if not standing.waiting and standing.has_room:
             self._hold(standing)
             if rate is not None:
                 standing.pace.take(rate, now)
@@ -126,8 +129,6 @@ class Isolation:
 
     def _standing_of(self, endpoint: Endpoint) -> Standing:
         standing = self._standings.get(endpoint.id)
-        if standing is not None and standing.endpoint is endpoint:
-            return standing
         wanted = endpoint.limits.concurrency
         most = self._most if wanted is None else min(wanted, self._most)
         if standing is None or standing.endpoint.url != endpoint.url:
@@ -160,9 +161,12 @@ class Isolation:
         return None
 
     def _is_crowded_by(self, standing: Standing, now: float) -> bool:
-        """Whether slow endpoints, of which this is one, have their part of the places already."""
+        """Whether slow endpoints, of which this is one, have their part of the places already.
+
+        To be asked where half of all places are held.
+        """
         patience = self._patience()
-        if self._inside < self._places * HALF or not standing.is_slow(now, patience):
+        if not standing.is_slow(now, patience):
             return False
         theirs, most = 0, self._places * SLOW_SHARE
         for each in self._busy:
@@ -230,7 +234,7 @@ class Isolation:
 
     def _let_go(self, standing: Standing) -> None:
         self._inside -= 1
-        if not standing.inside:
+        if not standing.permits and not standing.waiting:
             self._busy.pop(standing, None)
 
     def _look_later(self) -> None:

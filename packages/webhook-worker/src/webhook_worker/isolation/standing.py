@@ -62,14 +62,18 @@ class Standing:
         most = self.cap.allowed if self.breaker.is_closed else 1
         return len(self.permits) < most
 
-    def silent_for(self, now: float) -> float:
-        """Seconds for which it has left attempts unanswered, and has answered none."""
-        oldest = next(iter(self.permits), None)
-        return 0.0 if oldest is None else now - max(oldest.began, self.last_answer)
-
     def is_slow(self, now: float, patience: float) -> bool:
-        """Whether it holds up what it is given; ``patience`` is with its silence."""
-        return self.seconds > SLOW_SECONDS or self.silent_for(now) > patience
+        """Whether it holds up what it is given.
+
+        ``patience`` is how long it may leave attempts unanswered, and answer none.
+        """
+        if self.seconds > SLOW_SECONDS:
+            return True
+        if now - self.last_answer <= patience:
+            return False
+        for oldest in self.permits:
+            return now - oldest.began > patience
+        return False
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing is lost if it is begun anew at the next delivery."""
