@@ -3,28 +3,34 @@
 import asyncio
 import socket
 import ssl
-from asyncio.sslproto import SSLProtocol
+from functools import partial
 
-from webhook_worker.sending.connection import MOST_READ_BYTES, Connection
-
-
-class _Tls(SSLProtocol):
-    """asyncio's, but for the buffer: 256 KiB for each connection are more than all else of it."""
-
-    max_size = MOST_READ_BYTES
+from webhook_worker.sending.protected import ProtectedConnection
 
 
-async def shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str) -> Connection:
+async def shake_hands(
+    sock: socket.socket, context: ssl.SSLContext, host: str
+) -> ProtectedConnection:
     """A connection that is protected and to ``host``. Raises OSError, ssl.SSLError among them."""
-    loop = asyncio.get_running_loop()
-    shaken: asyncio.Future[None] = loop.create_future()
-    connection = Connection()
-    transport, _ = await loop.create_connection(
-        lambda: _Tls(loop, connection, context, shaken, server_hostname=host), sock=sock
-    )
     try:
-        await shaken
+        connection = ProtectedConnection(context, host)
     except BaseException:
-        transport.abort()
+        sock.close()
         raise
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(partial(_itself, connection), sock=sock)
+    try:
+        error = await connection.shaken
+    except BaseException:
+        connection.close()
+        raise
+    if error is None:
+        return connection
+    try:
+        raise error
+    finally:
+        del error, connection  # each holds the other
+
+
+def _itself(connection: ProtectedConnection) -> ProtectedConnection:
     return connection
