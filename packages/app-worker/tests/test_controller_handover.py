@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, OffsetMetadataTooLargeError
-from scripted.bench import SCOPE, A, B, Bench, soon
+from scripted.bench import SCOPE, A, B, Bench, parked, soon
 from scripted.words import ScriptedTopic, UnwritableError
 
-from app_worker.admission import Admission
-from app_worker.controller import Subscription
+from app_worker.admission import Admission, Source
+from app_worker.controller import RELIEF_SHARE, Subscription
+from app_worker.handover import Kind, Word
 from app_worker.handover.needs import Mode, WhyNot
 from app_worker.handover.timing import CATCH_UP_SECONDS
-from app_worker.holds import Holds
+from app_worker.holds import MOST_HOLDS, Holds
 from app_worker.offset_map import OffsetMap, decode, encode
 from app_worker.send_gate import GivenUpError
 
@@ -265,6 +266,7 @@ async def test_what_is_not_finished_in_time_is_cancelled_and_not_told_of() -> No
         await asyncio.sleep(2)
         assert pair.topic.told == []
         assert pair.new.handler.began[-1] == (0, 0)
+        assert pair.old.count("in_flight") == 0, "it is cancelled, and not only forgotten"
 
 
 async def test_a_word_that_cannot_be_written_is_tried_again_while_there_is_time() -> None:
@@ -587,17 +589,20 @@ async def test_a_static_member_says_what_is_in_flight_and_drains_at_its_end() ->
 
 async def test_nothing_is_owed_when_the_time_for_the_end_is_over() -> None:
     pair = Pair()
-    pair.old.handler.hold(0, 0)
+    pair.old.handler.hold(0, 0, 4)
     pair.old.consumer.relief_seconds = None
+    pair.old.producer.refuse = UnwritableError("cannot be parked")
     async with pair.working() as run:
         began = now()
         pair.old.controller.stop()
-        await asyncio.sleep(1)
+        await asyncio.sleep(9)
         pair.old.consumer.append(A, 4)
-        pair.old.handler.hold(0, 4)
+        await asyncio.sleep(2)
+        (holds,) = said(pair.old).holds
+        assert holds.offsets == (0, 4)
+        assert holds.seconds <= 16.01, "less than the handler has left"
         await asyncio.wait([run])
-        assert now() - began <= 25.0
-        assert said(pair.old).holds[0].offsets == (0, 4)
+        assert 23 < now() - began <= 25
 
 
 async def test_in_the_steady_state_commits_say_nothing_more_than_before() -> None:
@@ -605,3 +610,140 @@ async def test_in_the_steady_state_commits_say_nothing_more_than_before() -> Non
     async with pair.working(records=50):
         await asyncio.sleep(3)
         assert pair.old.consumer.metadata[A] == ""
+
+
+async def test_what_a_parked_record_is_at_is_handed_over_as_well() -> None:
+    topic = ScriptedTopic()
+    old = Bench(words=topic.words(), source=Source.PARKED)
+    new = Bench(words=topic.words(), source=Source.PARKED, beside=old)
+    old.handler.hold(0, 0)
+    async with new.running(), old.running():
+        old.consumer.group[A] = 0
+        old.consumer.put(A, parked(A, 0, 0.1), parked(A, 1, 0.2), parked(A, 2, 8.0))
+        await old.consumer.assign(A)
+        await asyncio.sleep(2)
+        await old.consumer.revoke()
+        assert said(old).holds[0].offsets == (0,)
+        await new.consumer.assign(A)
+        await asyncio.sleep(2)
+        old.handler.let_go(0, 0)
+        await asyncio.sleep(8)
+        assert new.handler.began == [(0, 2)]
+        assert new.consumer.group[A] == 3
+
+
+# Two things at a time.
+
+
+async def test_lost_before_the_map_is_answered_it_is_still_told_of() -> None:
+    pair = Pair()
+    pair.old.handler.hold(0, 0)
+
+    async def slowly() -> None:
+        await asyncio.sleep(3)
+
+    async with pair.working():
+        pair.old.consumer.refuse_commit = slowly
+        revoke = asyncio.create_task(pair.old.consumer.revoke())
+        await asyncio.sleep(1)
+        await pair.old.consumer.lose(A)
+        revoke.cancel()
+        await asyncio.wait([revoke])
+        assert pair.old.handler.running == 1
+        pair.old.handler.let_go(0, 0)
+        await asyncio.sleep(0.1)
+        assert pair.topic.told == [(0, 0)]
+
+
+async def test_what_was_frozen_is_not_cancelled_when_the_time_for_a_revoke_is_over() -> None:
+    pair = Pair(drain_timeout_seconds=10.0)
+    pair.old.handler.hold(0, 0)
+
+    async def refuse() -> None:
+        raise KafkaConnectionError("gone")
+
+    async with pair.working():
+        pair.old.consumer.refuse_commit = refuse
+        revoke = asyncio.create_task(pair.old.consumer.revoke())
+        await asyncio.sleep(7.5)
+        assert pair.old.consumer.take_back(A) == set(), "nor taken back"
+        await revoke
+        assert 9 < now() < 10.6
+        assert pair.old.handler.running == 1
+        pair.old.handler.let_go(0, 0)
+        await asyncio.sleep(0.1)
+        assert pair.topic.told == [(0, 0)]
+
+
+async def test_an_end_in_the_middle_of_a_revoke_hands_over_the_rest() -> None:
+    pair = Pair()
+    pair.old.handler.hold(0, 0)
+    pair.old.handler.hold(1, 0)
+    pair.old.consumer.relief_seconds = None
+
+    async def slowly() -> None:
+        await asyncio.sleep(2)
+
+    async with pair.working(A, B) as run:
+        pair.old.controller.stop()
+        await asyncio.sleep(RELIEF_SHARE * 25 - 0.5)
+        pair.old.consumer.refuse_commit = slowly
+        revoke = asyncio.create_task(pair.old.consumer.revoke(A))
+        await asyncio.sleep(4.6)
+        assert revoke.done()
+        assert not run.done()
+        assert said(pair.old, A).holds[0].offsets == said(pair.old, B).holds[0].offsets == (0,)
+        assert said(pair.old, A).holds[0].nonce != said(pair.old, B).holds[0].nonce
+        await pair.new.consumer.assign(A, B)
+        pair.old.handler.let_go(0, 0)
+        pair.old.handler.let_go(1, 0)
+        await asyncio.sleep(2)
+        assert run.done()
+        assert pair.new.consumer.group == {A: 4, B: 4}
+        assert len(pair.began) == len(set(pair.began)) == 8
+
+
+async def test_a_place_further_back_is_read_before_a_hold_counts_as_never_told_of() -> None:
+    topic = ScriptedTopic()
+    bench = Bench(words=topic.words())
+    opened, told = (
+        Word(Kind.OPENED, "group", 9, "t"),
+        Word(Kind.SETTLED, "group", 9, "t", ((1, 0),)),
+    )
+    topic.logs[0] = [opened, opened, opened, told, opened]
+    here = {A: Holds(8, 0, 55, 60.0, (0,)), B: Holds(9, 0, 52, 0.01, (0,))}
+    async with bench.running():
+        for partition, holds in here.items():
+            bench.consumer.group[partition] = 0
+            bench.consumer.metadata[partition] = encode(SCOPE.place(partition), 0, (), (holds,))
+            bench.consumer.append(partition, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        topic.silent = True
+        await bench.consumer.assign(B)
+        await asyncio.sleep(3)
+        topic.silent = False
+        topic.readers[0].wake()
+        await asyncio.sleep(2)
+        assert bench.handler.began == []
+        assert bench.consumer.group[B] == 1
+
+
+async def test_holds_of_too_many_releases_are_drained_until_they_fit() -> None:
+    topic = ScriptedTopic()
+    bench = Bench(words=topic.words())
+    bench.handler.seconds = lambda _: 4.0
+    offsets = range(MOST_HOLDS)
+    holds = [Holds(nonce, 0, 50, 60.0, (nonce,)) for nonce in offsets]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.metadata[A] = encode(SCOPE.place(A), 0, (), holds)
+        bench.consumer.append(A, *offsets, MOST_HOLDS)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        assert bench.handler.began == [(0, MOST_HOLDS)]
+        began = now()
+        await bench.consumer.revoke()
+        assert now() - began == pytest.approx(3.0, abs=0.4)
+        assert len(said(bench).holds) == MOST_HOLDS
+        assert said(bench).done == ((MOST_HOLDS, MOST_HOLDS + 1),)
