@@ -528,7 +528,9 @@ async def test_brokers_that_take_no_metadata_make_it_drain() -> None:
 # It drains instead.
 
 
-@pytest.mark.parametrize("trouble", [UnwritableError("refused"), OSError("gone"), None])
+@pytest.mark.parametrize(
+    "trouble", [UnwritableError("refused"), OSError("gone"), ValueError("?"), None]
+)
 async def test_without_the_first_word_it_drains(trouble: Exception | None) -> None:
     pair = Pair()
     pair.topic.refuse_open = trouble

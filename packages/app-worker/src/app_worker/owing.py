@@ -146,7 +146,7 @@ class Owing:
                 await debt.changed.wait()
 
     def _look_later(self) -> None:
-        deadlines = [each for release in self._debts if (each := release.next_deadline)]
+        deadlines = [each for release in self._debts if (each := release.next_deadline) is not None]
         if self._timer:
             self._timer.cancel()
             self._timer = None
