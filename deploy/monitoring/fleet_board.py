@@ -93,6 +93,28 @@ STABLE = Row(
             Query(a_minute("worker_partition_changes_total", OF_GROUP, "change"), "{{change}}"),
             Query(a_minute("worker_evictions_total", OF_GROUP), "members given up"),
         ),
+        timeseries(
+            "Deliveries in flight whose partition moved, each minute",
+            "Handed over, and settled by who had begun them. `expired`: sent again; 0 is right.",
+            Query(a_minute("worker_holds_total", OF_GROUP, "change"), "{{change}}"),
+            Query(f"sum(worker_held_records{{{OF_GROUP}}})", "waited for now"),
+            Query(f"sum(worker_obligations{{{OF_GROUP}}})", "being finished now"),
+        ),
+        timeseries(
+            "How long such a delivery was waited for",
+            "From the partition's move on. Nothing else of the partition waits.",
+            *quantiles((0.5, 0.95), "worker_hold_seconds", OF_JOB),
+            unit="s",
+        ),
+        stat(
+            "How partitions are given up, by processes",
+            "`on`: at once. `off`: drained first, for the reason that is named.",
+            Query(
+                f"sum by (mode, reason) (worker_handover_mode{{{OF_JOB}}})",
+                "{{mode}} {{reason}}",
+            ),
+            text="value_and_name",
+        ),
     ),
 )
 

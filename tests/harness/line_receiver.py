@@ -64,6 +64,8 @@ class LineReceiver:
 
     hold: Callable[[int], float | None] = lambda _: 0.0
     """How many seconds after it came a line is answered; None is never."""
+    gates: dict[int, asyncio.Event] = field(default_factory=dict)
+    """A line with one is answered, after that time, when it is set."""
     deliveries: list[Delivery] = field(default_factory=list)
     port: int = 0
 
@@ -116,6 +118,8 @@ class LineReceiver:
         self.deliveries.append(delivery)
         seconds = self.hold(delivery.number)
         await asyncio.sleep(3_600 if seconds is None else seconds)
+        if gate := self.gates.get(delivery.number):
+            await gate.wait()
         writer.write(b"ok\n")
         await writer.drain()
         delivery.answered = time.monotonic()

@@ -20,8 +20,9 @@ IN_FLIGHT = 100
 class Scene:
     """A topic of numbered records, and what a worker of it is told."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, servers: str, partitions: int = PARTITIONS) -> None:
         self.servers = servers
+        self.partitions = partitions
         self.topic = f"killed.{uuid.uuid4().hex[:8]}"
         self.delay_topic = f"{self.topic}.retry.1s"
 
@@ -41,7 +42,7 @@ class Scene:
 
     async def create(self, delay_partitions: int = PARTITIONS, delay_replicas: int = 3) -> None:
         shapes = {
-            self.topic: (PARTITIONS, 3),
+            self.topic: (self.partitions, 3),
             self.delay_topic: (delay_partitions, delay_replicas),
             f"{self.topic}.dead-letter": (PARTITIONS, 3),
         }
@@ -56,7 +57,7 @@ class Scene:
     async def produce(self, count: int, start: int = 0) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.servers, acks="all") as producer:
             for number in range(start, start + count):
-                await producer.send(self.topic, b"%d" % number, partition=number % PARTITIONS)
+                await producer.send(self.topic, b"%d" % number, partition=number % self.partitions)
 
 
 async def until(worker: Worker, reached: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -31,7 +31,7 @@ CURABLE = frozenset(
     }
 )
 """What somebody may put right while this process runs."""
-BACKOFF = Backoff(first=15.0, longest=300.0)
+BACKOFF = Backoff(first=2.0, longest=300.0)
 """Until it is tried again."""
 WRITE_MS = 5_000
 READ_MS = 10_000
