@@ -14,7 +14,7 @@ HEADINGS = (
     *("step", "members", "took", "events", "lost", "repeated"),
     *("late", "p99", "worst", "in time", "silence", "resumed"),
 )
-WIDTHS = (17, 8, 7, 9, 6, 9, 8, 8, 8, 8, 9, 9)
+WIDTHS = (17, 9, 7, 9, 6, 9, 8, 8, 8, 8, 9, 9)
 
 
 def table(rows: Sequence[tuple[Played, Figures]]) -> list[str]:

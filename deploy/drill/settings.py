@@ -19,7 +19,8 @@ STEPS = (
     "assignor",
 )
 """In the order in which they are played; each can be played alone."""
-MEMBERSHIPS = ("dynamic", "static")
+MEMBERSHIPS = ("dynamic", "static", "handover")
+"""Hand-over is of dynamic members, which give up a partition with what is in work on it."""
 
 
 class DrillSettingsError(ValueError):

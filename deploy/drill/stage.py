@@ -70,7 +70,10 @@ def place_pods(
     pods = []
     for number, port in enumerate(ranges):
         name = f"pod-{number:02}"
-        static = {"KAFKA_GROUP_INSTANCE_ID": name} if membership == "static" else {}
+        of_its_kind = {
+            "static": {"KAFKA_GROUP_INSTANCE_ID": name},
+            "handover": {"WORKER_HANDOVER": "on"},
+        }
         pods.append(
             Pod(
                 name,
@@ -78,7 +81,7 @@ def place_pods(
                 directory=directory / f"{membership}-{name}",
                 base_port=port,
                 processes=settings.processes,
-                environment={**environment, **static},
+                environment={**environment, **of_its_kind.get(membership, {})},
             )
         )
     return pods

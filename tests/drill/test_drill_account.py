@@ -210,8 +210,8 @@ def test_steps_are_played_in_their_own_order() -> None:
 
 
 def test_fleets_of_both_memberships_can_be_drilled_in_one_run() -> None:
-    settings = DrillSettings.from_environment({"MEMBERSHIP": "static,dynamic"})
-    assert settings.memberships == ("dynamic", "static")
+    settings = DrillSettings.from_environment({"MEMBERSHIP": "handover,static,dynamic"})
+    assert settings.memberships == ("dynamic", "static", "handover")
     assert DrillSettings.from_environment({}).memberships == ("dynamic",)
 
 
