@@ -16,6 +16,10 @@ SECONDS_A_WORKER = 3.0
 """What a worker's start may take on a machine that starts all of them at once."""
 
 
+UNANSWERED = (KafkaError, OSError, TimeoutError)
+"""While brokers come and go nobody may be there to tell."""
+
+
 class FleetError(Exception):
     """The fleet did not come to the state that the drill needs; the message says which."""
 
@@ -88,7 +92,7 @@ class Fleet:
         """Who owns what, as soon as it is as it should be. Raises FleetError."""
         give_up = time.monotonic() + START_SECONDS + len(self.pods) * self._processes
         while time.monotonic() < give_up:
-            with suppress(KafkaError):
+            with suppress(*UNANSWERED):
                 now = await self.view.ownership()
                 if fulfilled(now):
                     return now
@@ -106,7 +110,7 @@ class Fleet:
     async def watch(self) -> None:
         """Note who owns what, until cancelled."""
         while True:
-            with suppress(KafkaError):
+            with suppress(*UNANSWERED):
                 now = await self.view.ownership()
                 if now.state == "Stable":
                     owners = {

@@ -108,6 +108,8 @@ async def play(name: str, scene: Scene, membership: str = "dynamic") -> Played:
     spared = await step.act(scene)
     await scene.fleet.until_whole()
     window = Window(began_ns, time.time_ns())
+    if not any(at_ns in window for at_ns, _ in scene.fleet.owned):
+        raise FleetError(f"nobody told who owned what during {name}")
     # A pod that comes back gets partitions of others; what moves waits for its own drain.
     gone = spared.partitions & moved(scene.fleet.owned, window)
     return Played(
