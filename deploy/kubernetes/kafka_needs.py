@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app_worker.environment import load
 from app_worker.handover.words import handover_topic
-from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings
+from app_worker.settings import ORDERED_GROUP_SUFFIX, RETRY_GROUP_SUFFIX, KafkaSettings
 from webhook_worker.settings import WebhookSettings
 from webhook_worker.topics import DAY_SECONDS, topic_specs
 
@@ -78,6 +78,14 @@ def grants(webhook: WebhookSettings, group: str) -> tuple[Grant, ...]:
     if names.attempt_log:
         why = "`WEBHOOK_ATTEMPT_LOG_TOPIC`"
         found.append(Grant(WORKER, "topic", names.attempt_log, ("Write",), why))
+    if names.ordered:
+        groups = f"{group}{ORDERED_GROUP_SUFFIX}"
+        why = "`WEBHOOK_ORDERED_TOPIC`"
+        found += [
+            Grant(WORKER, "topic", names.ordered, ("Read", "Write"), why),
+            Grant(WORKER, "group", groups, ("Read",), why),
+            Grant(OPERATOR, "group", groups, ("Read",), "`group describe --group`"),
+        ]
     return tuple(sorted(found, key=lambda each: each.principal, reverse=True))
 
 

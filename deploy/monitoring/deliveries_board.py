@@ -80,14 +80,20 @@ THE_REST = Row(
             stacked=True,
         ),
         timeseries(
+            "Waiting behind blocked keys",
+            "Of endpoints with `ordered: block` that fail; up to 10,000 in a partition.",
+            Query(f"sum(worker_held_back_records{{{OF_JOB}}})", "deliveries"),
+            Query(f"sum(worker_blocked_keys{{{OF_JOB}}})", "keys"),
+        ),
+        timeseries(
             "Records each second, by what they turned out to be",
             "What is neither matched nor without an endpoint is no event: a producer's mistake.",
             Query(f"{a_second('webhook_events_total', OF_JOB, 'result')} > 0", "{{result}}"),
             unit="reqps",
         ),
         timeseries(
-            "Fresh and parked records each second",
-            "What comes from the topic, and what comes back.",
+            "Fresh, parked and ordered records each second",
+            "What comes from the topic, what comes back, and what is delivered key by key.",
             Query(a_second("worker_records_total", OF_JOB, "source"), "{{source}}"),
             Query(
                 a_second("worker_records_complete_before_total", OF_JOB),

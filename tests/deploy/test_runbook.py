@@ -70,6 +70,7 @@ def test_every_command_of_the_runbook_works_on_a_worker_that_gives_deliveries_up
         "WEBHOOK_DEAD_LETTER_TOPIC": f"{group}.dead-letter",
         "WEBHOOK_ENDPOINTS": str(endpoints),
         "WEBHOOK_RETRY_SCHEDULE": "1s",
+        "WEBHOOK_ORDERED_TOPIC": f"{group}.ordered",
     }
     shell = without_settings() | settings
     shell |= {

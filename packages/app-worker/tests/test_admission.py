@@ -159,13 +159,21 @@ sizes = st.lists(st.integers(0, 30), max_size=30)
 
 
 @settings(max_examples=300)
-@given(st.integers(1, 6), st.integers(1, 20), sizes, sizes, st.randoms(use_true_random=False))
+@given(
+    st.integers(1, 6), st.integers(1, 20), sizes, sizes, sizes, st.randoms(use_true_random=False)
+)
 def test_everything_is_admitted_in_the_end_and_limits_hold(
-    count: int, size: int, fresh_sizes: list[int], parked_sizes: list[int], random: object
+    count: int,
+    size: int,
+    fresh_sizes: list[int],
+    parked_sizes: list[int],
+    ordered_sizes: list[int],
+    random: object,
 ) -> None:
     admission = Admission(count, size)
     woken: set[Source] = set(Source)
     backlog = {Source.FRESH: deque(fresh_sizes), Source.PARKED: deque(parked_sizes)}
+    backlog[Source.ORDERED] = deque(ordered_sizes)
     mine = {
         source: admission.claimant(source, lambda source=source: woken.add(source))  # type: ignore[misc]
         for source in Source

@@ -59,6 +59,8 @@ def test_a_letter_is_read_as_it_was_written(record: Record, dead: DeadLetter, at
             attempts=dead.attempts,
             postponed=0,
             not_before_ms=0,
+            queued_ms=0,
+            enqueued=frozenset(),
         ),
         reason=dead.reason,
         detail=dead.detail,

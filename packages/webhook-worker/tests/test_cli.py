@@ -186,12 +186,15 @@ def test_endpoints_check_names_file_line_and_field(
     )
 
 
-def test_endpoints_check_says_what_is_not_enforced(
+def test_endpoints_check_says_which_endpoints_are_not_in_order(
     endpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoints.write_text(GOOD.replace("    secrets", "    ordered: true\n    secrets", 1))
     assert main(["endpoints", "check", str(endpoints)], {}) == 0
-    assert capsys.readouterr().err == "not enforced by this version: ordered (endpoint a)\n"
+    said = "not in order, since WEBHOOK_ORDERED_TOPIC is not set: endpoint a\n"
+    assert capsys.readouterr().err == said
+    assert main(["endpoints", "check", str(endpoints)], {"WEBHOOK_ORDERED_TOPIC": "lines"}) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("text", ["endpoints: {", None])

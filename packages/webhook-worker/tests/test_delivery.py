@@ -109,6 +109,7 @@ class Way:
         broken: Sequence[BrokenEndpoint] = (),
         answers: Mapping[str, Attempt] | None = None,
         unknown_customer: UnknownCustomer = "drop",
+        in_order: bool = False,
     ) -> None:
         self.gate = SendGate()
         self.sender = ScriptedSender(answers)
@@ -140,6 +141,7 @@ class Way:
             max_event_bytes=1000,
             unknown_customer=unknown_customer,
             gate=self.gate,
+            in_order=in_order,
             now=lambda: self.now,
         )
 

@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
 
 LABEL = "must be 1 to 256 characters, none a control character"
 RATE = "must be a number above 0 and up to 1000000, in attempts a second"
+ORDERED = "must be block or park, or false"
 CONCURRENCY = "must be a whole number of 1 to 10000"
 QUOTES = "must be a string: put quotes around it"
 ID = "must be 1 to 128 of A-Z a-z 0-9 . _ -"
@@ -54,7 +55,7 @@ def test_the_least_that_an_endpoint_needs() -> None:
     assert endpoint.secrets == (Secret.parse(KEY1),)
     assert endpoint.event_types is None
     assert (endpoint.headers, endpoint.limits) == ((), Limits())
-    assert (endpoint.ordered, endpoint.enabled) == (False, True)
+    assert (endpoint.ordered, endpoint.enabled) == (None, True)
 
 
 def test_everything_that_an_endpoint_can_have() -> None:
@@ -64,7 +65,7 @@ def test_everything_that_an_endpoint_can_have() -> None:
             event_types=["invoice.paid", "invoice.sent"],
             headers={"X-Team": "billing ünit", "Authorization": "Bearer x"},
             limits={"concurrency": 4, "rate": 0.5},
-            ordered=True,
+            ordered="park",
             enabled=False,
         ),
         no_file,
@@ -73,7 +74,14 @@ def test_everything_that_an_endpoint_can_have() -> None:
     assert endpoint.event_types == frozenset({"invoice.paid", "invoice.sent"})
     assert endpoint.headers == (("X-Team", "billing ünit"), ("Authorization", "Bearer x"))
     assert endpoint.limits == Limits(concurrency=4, rate=0.5)
-    assert (endpoint.ordered, endpoint.enabled) == (True, False)
+    assert (endpoint.ordered, endpoint.enabled) == ("park", False)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [(True, "block"), ("block", "block"), ("park", "park"), (False, None)]
+)
+def test_order_is_wanted_with_what_a_failure_does_to_a_key(written: Any, meant: Any) -> None:
+    assert parse_endpoint(changed(ordered=written), no_file).ordered == meant
 
 
 def test_secrets_can_come_from_a_file() -> None:
@@ -145,7 +153,10 @@ def test_a_secrets_file_of_something_else_is_refused(lines: list[str]) -> None:
         ({"limits": {"rate": float("nan")}}, "limits.rate", RATE),
         ({"limits": {"rate": float("inf")}}, "limits.rate", RATE),
         ({"limits": {"rate": 10**400}}, "limits.rate", RATE),
-        ({"ordered": "yes"}, "ordered", "must be true or false"),
+        ({"ordered": "yes"}, "ordered", ORDERED),
+        ({"ordered": 1}, "ordered", ORDERED),
+        ({"ordered": None}, "ordered", ORDERED),
+        ({"ordered": ["block"]}, "ordered", ORDERED),
         ({"enabled": 1}, "enabled", "must be true or false"),
         ({"enabled": None}, "enabled", "must be true or false"),
         ({"event_type": ["a"]}, "event_type", "is not known: did you mean event_types?"),

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from webhook_worker.directory import BrokenEndpoint, EndpointProblem, Snapshot
 from webhook_worker.endpoint import Endpoint, Limits
-from webhook_worker.endpoint_report import EndpointReport, unenforced
+from webhook_worker.endpoint_report import EndpointReport, not_in_order
 from webhook_worker.errors import DirectoryError
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.signing import Secret
@@ -31,7 +31,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def report(registry: CollectorRegistry) -> EndpointReport:
-    return EndpointReport("endpoints.yaml", WebhookMetrics(registry))
+    return EndpointReport("endpoints.yaml", WebhookMetrics(registry), in_order=False)
 
 
 SNAPSHOT = Snapshot(
@@ -87,20 +87,22 @@ def test_a_version_that_cannot_be_read_is_counted_and_logged_as_an_error(
     assert caplog.records[-1].levelno == logging.ERROR
 
 
-def test_what_this_version_does_not_enforce_is_said_in_one_sentence() -> None:
+def test_order_that_is_wanted_and_not_kept_is_said_in_one_sentence() -> None:
     snapshot = Snapshot(
         [
             endpoint("a", limits=Limits(rate=5.0)),
             endpoint("b", limits=Limits(concurrency=2, rate=1.0)),
-            endpoint("c", ordered=True),
+            endpoint("c", ordered="block"),
         ]
     )
-    assert unenforced(snapshot) == "not enforced by this version: ordered (endpoint c)"
-    assert unenforced(SNAPSHOT) is None
+    said = "not in order, since WEBHOOK_ORDERED_TOPIC is not set: endpoint c"
+    assert not_in_order(snapshot, in_order=False) == said
+    assert not_in_order(snapshot, in_order=True) is None
+    assert not_in_order(SNAPSHOT, in_order=False) is None
 
 
 def test_many_names_are_cut_short() -> None:
-    many = Snapshot([endpoint(f"e{number}", ordered=True) for number in range(12)])
-    sentence = unenforced(many)
+    many = Snapshot([endpoint(f"e{number}", ordered="park") for number in range(12)])
+    sentence = not_in_order(many, in_order=False)
     assert sentence is not None
-    assert sentence.endswith("e9 and 2 more)")
+    assert sentence.endswith("e9 and 2 more")

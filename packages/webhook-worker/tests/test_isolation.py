@@ -174,7 +174,7 @@ async def test_what_was_known_of_another_url_does_not_count() -> None:
     wrong = endpoint("one")
     fleet.answers["one"] = (0.1, Failed("connect", "refused"))
     assert [await fleet.deliver(wrong) for _ in range(4)][-1] == "circuit_open"
-    assert await fleet.deliver(replace(wrong, ordered=True)) == "circuit_open"
+    assert await fleet.deliver(replace(wrong, ordered="block")) == "circuit_open"
     fleet.answers["one"] = (0.1, OK)
     assert await fleet.deliver(replace(wrong, url=parse_url("https://right.example/"))) == "ok"
 

@@ -11,6 +11,7 @@ class Source(StrEnum):
 
     FRESH = "fresh"
     PARKED = "parked"
+    ORDERED = "ordered"
 
 
 class Slot:
@@ -30,8 +31,9 @@ class Admission:
 
     - At most ``max_records`` and ``max_bytes`` are in flight. A record larger than ``max_bytes`` is
       admitted alone.
-    - Parked records are below fresh ones: while both wait, a quarter of the places are for parked
-      records and the rest for fresh ones. While only one source waits, it may have all of them.
+    - Parked records are below fresh and ordered ones: while others wait too, a quarter of the
+      places are for parked records, and each of the others may have the rest. While only one
+      source waits, it may have all of them.
     - Who was refused first is next, so a large record is not overtaken for ever by small ones.
     - A record whose handling is over, and whose outcome is being stored, leaves its place to the
       next; so may ``max_records`` at a time. Its bytes count until it is complete.
@@ -45,7 +47,8 @@ class Admission:
         self._storing: dict[Slot, None] = {}
         self._in_flight = dict.fromkeys(Source, 0)
         parked = max(1, max_records // 4)
-        self._share = {Source.PARKED: parked, Source.FRESH: max(1, max_records - parked)}
+        rest = max(1, max_records - parked)
+        self._share = {Source.PARKED: parked, Source.FRESH: rest, Source.ORDERED: rest}
         self._waiting: dict[Claimant, int] = {}
         # Those that were refused, the next one first, with the sizes that they asked for.
 

@@ -95,6 +95,7 @@ class Controller:
         share: Share | None = None,
         words: Words | None = None,
         gate: SendGate | None = None,
+        lanes: Lanes | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = since_boot,
     ) -> None:
@@ -114,7 +115,7 @@ class Controller:
         self._relieved = asyncio.Event()
         """Set when everything is to be given up at the end."""
         self._room = asyncio.Event()
-        self._lanes = Lanes()
+        self._lanes = Lanes() if lanes is None else lanes
         here = partial(position_of, consumer)
         recall = Recall(consumer, here, scope, metrics, self._take_over, clock)
         self._commits = Commits(consumer, self._lanes, here, recall, metrics, scope, clock)

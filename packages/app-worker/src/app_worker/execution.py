@@ -4,12 +4,23 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from app_worker.admission import Admission
-from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park, SetsAside
-from app_worker.lanes import Running
+from app_worker.handler import (
+    Block,
+    DeadLetter,
+    Done,
+    Enqueue,
+    Handler,
+    Outcome,
+    Park,
+    SetsAside,
+)
+from app_worker.lanes import Lane, Running
 from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.ordered_lane import OrderedLane
 from app_worker.parking import Parking
 from app_worker.record import Record
 from app_worker.send_gate import GivenUpError
@@ -21,6 +32,14 @@ _log = logging.getLogger(__name__)
 ANYTHING = (Exception, SystemExit)
 """What a handler may raise and no more than its record suffers. A library's ``sys.exit`` would end
 one process after the other, each time that the record is delivered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A record is to be tried again in its lane, and its key waits for it."""
+
+    lane: OrderedLane
+    block: Block
 
 
 class HandlerFault(Exception):  # noqa: N818 - what a handler did wrong, as a value for the log
@@ -68,60 +87,91 @@ class Execution:
         self.count()
         self._limit.close()
 
-    async def complete(self, running: Running) -> None:
-        """Return when every outcome of the record is safely stored.
+    async def complete(self, running: Running) -> Blocked | None:
+        """Return when every outcome of the record is safely stored, or its key is to be blocked.
 
         If this is cancelled the record is not complete.
         """
-        arrival, call = running.arrival, running.call
+        arrival = running.arrival
         record = arrival.record
         if arrival.unfit is not None:
             self._limits.store(running.slot)
             await self._parking.store(record, arrival.unfit)
-            return
+            return None
+        outcomes = await self._outcomes(running, record)
+        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
+        if not to_store:
+            self._uncounted += len(outcomes)
+            return None
+        if isinstance(to_store[0], Block) and isinstance(running.lane, OrderedLane):
+            return Blocked(running.lane, to_store[0])
+        if isinstance(to_store[0], Enqueue):
+            outcomes = await self._enqueue(running, outcomes)
+        stored = [outcome for outcome in outcomes if isinstance(outcome, Park | DeadLetter)]
+        if stored:
+            self._limits.store(running.slot)
+            await self._store(record, stored)
+        self._uncounted += len(outcomes) - len(stored)
+        return None
+
+    async def _outcomes(self, running: Running, record: Record) -> Sequence[Outcome]:
+        """What the handler makes of it, within its time."""
+        call, lane = running.call, running.lane
         self._limit.begin(call, self._clock())
         try:
-            outcomes = self._checked(await self._handler.handle(record))
+            outcomes = self._checked(await self._handler.handle(record), record, lane)
         except asyncio.CancelledError as error:
-            if call.task.cancelling() > (call.cut is not None) and running.lane.stopped:
+            if call.task.cancelling() > (call.cut is not None) and lane.stopped:
                 raise  # By somebody else, for whom the record is not complete.
-            outcomes = self._after_failure(record, error, call.cut)
+            outcomes = self._after_failure(record, error, call.cut, lane)
         except ANYTHING as error:
-            if running.lane.release is not None and _has_given_up(error):
+            if lane.release is not None and _has_given_up(error):
                 # Others begin it, or have begun: to store anything of it would make it twice.
                 raise asyncio.CancelledError from error
-            outcomes = self._after_failure(record, error, call.cut)
+            outcomes = self._after_failure(record, error, call.cut, lane)
         finally:
             self._limit.end(call)
             if call.cut is not None:
                 call.task.uncancel()
             self._seconds.observe(self._clock() - call.began)
-        if call.task.cancelling() and not running.lane.stopped:
+        if call.task.cancelling() and not lane.stopped:
             await _go_on(call.task)
-        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
-        if to_store:
-            self._limits.store(running.slot)
-            await self._store(record, to_store)
-        self._uncounted += len(outcomes) - len(to_store)
+        return outcomes
+
+    async def _enqueue(self, running: Running, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Put deliveries into the ordered topic, in their turn; return what comes of the others."""
+        record = running.arrival.record
+        while queued := [each for each in outcomes if isinstance(each, Enqueue)]:
+            turn = running.lane.turns.turn(record.key, record.offset)
+            async with turn, asyncio.TaskGroup() as storing:
+                for each in queued:
+                    storing.create_task(self._parking.enqueue(record, each))
+            names = record.enqueued.union(each.delivery for each in queued)
+            record = record._replace(enqueued=names)
+            outcomes = await self._outcomes(running, record)
+        return outcomes
 
     def _after_failure(
-        self, record: Record, error: BaseException, cut: Cut | None
+        self, record: Record, error: BaseException, cut: Cut | None, lane: Lane
     ) -> Sequence[Outcome]:
         if cut == "aside" and self._gives_up is not None:
             try:
-                return self._checked(self._gives_up.set_aside(record))
+                return self._checked(self._gives_up.set_aside(record), record, lane)
             except ANYTHING as its_own:
                 error, cut = its_own, None
         name = "timeout" if cut == "over" else type(error).__name__
         where = str(error) if isinstance(error, HandlerFault) else " < ".join(frames(error))
-        return [self._after_error(record, name, where)]
+        return [self._after_error(record, name, where, lane)]
 
-    def _checked(self, outcomes: object) -> Sequence[Outcome]:
+    def _checked(self, outcomes: object, record: Record, lane: Lane) -> Sequence[Outcome]:
         # A list, as it nearly always is, is told from others without asking an abstract class.
         if type(outcomes) is not list and not isinstance(outcomes, Sequence):
             raise HandlerFault(f"it returned {type(outcomes).__name__}, not a sequence of outcomes")
         for outcome in outcomes:
             if isinstance(outcome, Done):
+                continue
+            if isinstance(outcome, Enqueue | Block):
+                self._check_alone(outcome, outcomes, record, lane)
                 continue
             if not isinstance(outcome, Park | DeadLetter):
                 raise HandlerFault(f"it returned {type(outcome).__name__} as an outcome")
@@ -130,7 +180,20 @@ class Execution:
             _check_storable(outcome)
         return outcomes
 
-    def _after_error(self, record: Record, name: str, where: str) -> Outcome:
+    def _check_alone(
+        self, outcome: Enqueue | Block, beside: Sequence[object], record: Record, lane: Lane
+    ) -> None:
+        in_line = isinstance(lane, OrderedLane)
+        kind = type(outcome)
+        if any(type(each) is not kind for each in beside):
+            raise HandlerFault(f"it returned something beside {kind.__name__}")
+        if isinstance(outcome, Block):
+            if not in_line or len(beside) > 1:
+                raise HandlerFault("it blocked a key outside of the ordered topic")
+        elif in_line or not self._parking.orders or outcome.delivery in record.enqueued:
+            raise HandlerFault("it put into the ordered topic what cannot go there, or is there")
+
+    def _after_error(self, record: Record, name: str, where: str, lane: Lane) -> Outcome:
         """Through the schedule first: one bug must not dead-letter a topic at full rate."""
         self._errors.labels(name).inc()
         origin = record.origin
@@ -150,6 +213,8 @@ class Execution:
         delay = self._parking.schedule.after(attempts)
         if delay is None:
             return DeadLetter(record.delivery, attempts, "handler_error", detail)
+        if isinstance(lane, OrderedLane):
+            return Block(record.delivery, attempts, self._parking.schedule.seconds(delay))
         return Park(record.delivery, attempts, delay, "handler_error", detail)
 
     async def _store(self, record: Record, outcomes: Sequence[Park | DeadLetter]) -> None:

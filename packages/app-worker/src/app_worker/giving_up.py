@@ -97,7 +97,10 @@ class GivingUp:
         self._freeze(release, lanes, self._words, end_by)
         step = Step.LOSE
         try:
-            step = await self._send_maps(lanes, until - self._margin)
+            if await self._are_in_line(lanes):
+                step = await self._send_maps(lanes, until - self._margin)
+            else:
+                step = Step.DRAIN
             if step is Step.RELEASE and end_by is not None and not self._words.mode.at_end:
                 step = Step.DRAIN  # Nobody else may take over meanwhile.
         finally:
@@ -149,6 +152,20 @@ class GivingUp:
         self._owing.freeze(
             release, known, lambda each: min(most, self._seconds_left(each)), words.writer
         )
+
+    async def _are_in_line(self, lanes: Collection[Lane]) -> bool:
+        """Whether what is in work has put into the ordered topic what belongs there.
+
+        What others begin is put there behind it.
+        """
+        try:
+            async with asyncio.timeout(OPENED_SECONDS):
+                for lane in lanes:
+                    await lane.turns.over()
+        except TimeoutError:
+            self._count("not_in_line")
+            return False
+        return True
 
     async def _send_maps(self, lanes: Collection[Lane], by: float) -> Step:
         """Say what is in flight until the coordinator has it for each of these lanes."""

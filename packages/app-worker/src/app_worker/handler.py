@@ -41,7 +41,35 @@ class DeadLetter:
     detail: str = ""
 
 
-Outcome = Done | Park | DeadLetter
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """The delivery goes on in the ordered topic, behind the earlier ones of its key.
+
+    Whoever returns it must not have waited before, and returns nothing else beside it: it is stored
+    in the order of the log, and then the handler is called again for what is left, with the names
+    in ``Record.enqueued``.
+    """
+
+    delivery: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The delivery is to be tried again later, and all behind it of its key wait meanwhile.
+
+    Only for a record of the ordered topic. It stays open, so nothing is stored.
+    """
+
+    delivery: str | None
+    attempts: int
+    """Attempts made so far, this one included; known to this process alone."""
+    seconds: float
+    """Until it may be tried again; up to a fifth is added by chance."""
+    postponed: int = 0
+    """How often in a row, this time included, no attempt was made that counts; 0 after one."""
+
+
+Outcome = Done | Park | DeadLetter | Enqueue | Block
 
 
 class Handler(Protocol):

@@ -13,6 +13,7 @@ from app_worker.held_records import HeldRecords, with_one_more
 from app_worker.offset_map import SURE_HELD, SURE_SPAN, Runs, admits
 from app_worker.offset_tracker import OffsetTracker
 from app_worker.time_limit import Call
+from app_worker.turns import Turns
 
 LANE_BUFFER_RECORDS = 100
 """A lane asks for more records while fewer than these wait in it."""
@@ -90,6 +91,7 @@ class Lane:
         self.buffered_bytes = 0
         self._buffered: deque[Arrival] = deque()
         self._complete_before: deque[tuple[int, int]] = deque()
+        self._turns: Turns | None = None
         self._recalled = (0, 0)
         """How many runs were recalled, and where the last one ends."""
 
@@ -242,6 +244,17 @@ class Lane:
         self.buffered_bytes -= arrival.size
         return arrival
 
+    def complete(self, arrival: Arrival) -> None:
+        """What was in work is complete."""
+        self.tracker.complete(arrival.record.offset)
+
+    @property
+    def turns(self) -> Turns:
+        """In which its records put deliveries into the ordered topic."""
+        if self._turns is None:
+            self._turns = Turns()
+        return self._turns
+
     def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:
         """Whether more records may be fetched for it, ``share_bytes`` being its part of memory.
 
@@ -334,8 +347,12 @@ class Lanes:
     def begin(self, partition: TopicPartition, position: int | None = None) -> Lane:
         """A partition was assigned. A lane of an earlier assignment is dropped."""
         self._epoch += 1
-        lane = self._lanes[partition] = Lane(partition, self._epoch, position)
+        lane = self._lanes[partition] = self.make(partition, position)
         return lane
+
+    def make(self, partition: TopicPartition, position: int | None) -> Lane:
+        """A new one, of the present epoch."""
+        return Lane(partition, self._epoch, position)
 
     def drop(self, lanes: Collection[Lane]) -> None:
         """These are over: whatever still completes in them never enters a commit."""

@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from app_worker.delays import parse_duration
-from app_worker.handler import DeadLetter, Park
+from app_worker.handler import DeadLetter, Enqueue, Park
 from app_worker.record import Origin, Record
 
 PREFIX = "worker-"
@@ -21,12 +21,15 @@ ORIGIN = "worker-origin"
 ORIGIN_TIMESTAMP = "worker-origin-timestamp"
 REASON = "worker-reason"
 DETAIL = "worker-detail"
+QUEUED = "worker-queued"
+"""Unix milliseconds of when it was put into the ordered topic."""
 DEAD_AT = "worker-dead-at"
 """Unix milliseconds."""
 VALUE_BYTES = "worker-value-bytes"
 """How long the value was that did not travel; -1, as in Kafka's own format, for null."""
 
 NULL_LENGTH = -1
+QUEUED_REASON = "ordered"
 LATEST_NOT_BEFORE = 2**53
 DELAY_GRACE = 1.2
 """How much longer than its topic's delay a record may wait: the clocks of machines differ."""
@@ -66,6 +69,14 @@ def unpark(message: KafkaRecord) -> Record:
     record, ours = read_stored(message)
     not_before = min(_read(ours, NOT_BEFORE, _moment), _latest(message))
     return record._replace(not_before_ms=not_before)
+
+
+def unqueue(message: KafkaRecord) -> Record:
+    """A record of the ordered topic, as parking wrote it. Raises NotParkedError."""
+    record, ours = read_stored(message)
+    if record.delivery is None:
+        raise NotParkedError(f"header {DELIVERY} is missing")
+    return record._replace(queued_ms=_read(ours, QUEUED, _moment))
 
 
 def read_stored(message: KafkaRecord) -> tuple[Record, dict[str, str]]:
@@ -115,6 +126,12 @@ def parked_headers(record: Record, park: Park, now_ms: int, delay_seconds: float
     if park.postponed:
         headers.append((POSTPONED, _number(park.postponed)))
     return headers
+
+
+def queued_headers(record: Record, enqueue: Enqueue, now_ms: int) -> OwnHeaders:
+    """The headers of ``record`` in the ordered topic, for one of its deliveries."""
+    as_parked = Park(enqueue.delivery, record.attempts, "", QUEUED_REASON)
+    return [*record.headers, *_ours(record, as_parked), (QUEUED, _number(now_ms))]
 
 
 def dead_letter_headers(record: Record, dead: DeadLetter, now_ms: int) -> OwnHeaders:

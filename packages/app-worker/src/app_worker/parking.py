@@ -1,4 +1,4 @@
-"""Stores deliveries in delay topics and the dead-letter topic, until the brokers have them."""
+"""Stores deliveries in delay, ordered and dead-letter topics, until the brokers have them."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from app_worker.backoff import Backoff
 from app_worker.delays import DelaySchedule, spread
-from app_worker.handler import DeadLetter, Park
+from app_worker.handler import DeadLetter, Enqueue, Park
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.parked_headers import (
     NULL_LENGTH,
@@ -21,6 +21,7 @@ from app_worker.parked_headers import (
     OwnHeaders,
     dead_letter_headers,
     parked_headers,
+    queued_headers,
 )
 from app_worker.record import Record
 
@@ -82,7 +83,7 @@ class Letter:
 
 
 class Parking:
-    """The only way to a delay topic and to the dead-letter topic."""
+    """The only way to a delay topic, to the ordered topic and to the dead-letter topic."""
 
     def __init__(
         self,
@@ -92,13 +93,21 @@ class Parking:
         metrics: WorkerMetrics,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        *,
+        ordered_topic: str | None = None,
     ) -> None:
         self.schedule = schedule
         self._producer = producer
         self._dead_letter_topic = dead_letter_topic
+        self._ordered_topic = ordered_topic
         self._metrics = metrics
         self._now = now
         self._jitter = jitter
+
+    @property
+    def orders(self) -> bool:
+        """Whether there is an ordered topic."""
+        return self._ordered_topic is not None
 
     async def store(self, record: Record, outcome: Park | DeadLetter) -> None:
         """Return when the brokers have acknowledged the delivery; try again until then.
@@ -116,6 +125,22 @@ class Parking:
         await self._bury(record, outcome)
         self._metrics.dead_letters.labels(outcome.reason).inc()
         self._metrics.outcomes.labels("dead_letter").inc()
+
+    async def enqueue(self, record: Record, enqueue: Enqueue) -> None:
+        """Return when the brokers have acknowledged the delivery in the ordered topic.
+
+        It is tried again until then. It keeps its key, and so its place behind the earlier ones.
+        What is too large becomes a dead letter.
+        """
+        if self._ordered_topic is None:
+            raise ValueError("there is no ordered topic")
+        headers = queued_headers(record, enqueue, self._now_ms())
+        letter = Letter(self._ordered_topic, record.key, record.value, headers)
+        if await self._stored(lambda: letter):
+            self._metrics.outcomes.labels("enqueued").inc()
+            return
+        detail = f"too large for {self._ordered_topic}"
+        await self.store(record, DeadLetter(enqueue.delivery, record.attempts, TOO_LARGE, detail))
 
     async def _bury(self, record: Record, dead: DeadLetter) -> None:
         headers = dead_letter_headers(record, dead, self._now_ms())

@@ -40,6 +40,10 @@ class Record(NamedTuple):
     """Unix milliseconds before which a parked record must not be handled; 0 for a fresh one."""
     postponed: int = 0
     """How often in a row it was parked without an attempt that counts."""
+    queued_ms: int = 0
+    """Unix milliseconds of when it was put into the ordered topic; 0 for one from elsewhere."""
+    enqueued: frozenset[str] = frozenset()
+    """Deliveries that were put into the ordered topic since it came: they are not to be made."""
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from app_worker.variables import Allowed, CommaList, Settings, Unit, setting, va
 from kafka_utils import Admin, ConfigurationError, ConsumerConfig, Problem, ProducerConfig, Security
 
 RETRY_GROUP_SUFFIX = ".retry"
+ORDERED_GROUP_SUFFIX = ".ordered"
 """Added to the group's id for the group that reads the delay topics."""
 
 MAX_PORT = 65_535
@@ -293,7 +294,7 @@ def mistakes_together(kafka: KafkaSettings, worker: WorkerSettings) -> Iterable[
                 process_index=worker.process_index,
                 revoke_timeout_ms=worker.drain_timeout_ms,
             )
-            for suffix in ("", RETRY_GROUP_SUFFIX)
+            for suffix in ("", RETRY_GROUP_SUFFIX, ORDERED_GROUP_SUFFIX)
         )
     )
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from app_worker.admission import Admission, Source
 from app_worker.arrival import Arrival
-from app_worker.execution import Execution
+from app_worker.execution import Blocked, Execution
 from app_worker.lanes import Lane, Lanes, Running
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.owing import Owing
@@ -149,8 +149,11 @@ class Starter:
         context = self._context
         while True:
             turn = self._turns
-            await self._execution.complete(running)
-            self._completed(running)
+            blocked = await self._execution.complete(running)
+            if blocked is None:
+                self._completed(running)
+            else:
+                self._blocked(running, blocked)
             # Who waits for what a stopped lane has in work waits for its tasks; and what a handler
             # leaves behind in its context is not for the next record to find.
             if running.lane.stopped:
@@ -170,9 +173,16 @@ class Starter:
         running.end()
         self._claimant.release(running.slot)
         # It counts in the lane that it started in, and only a lane alive is ever committed.
-        running.lane.tracker.complete(running.arrival.record.offset)
+        running.lane.complete(running.arrival)
         self._room.set()
         self.offer(running.lane)
+
+    def _blocked(self, running: Running, blocked: Blocked) -> None:
+        running.end()
+        self._claimant.release(running.slot)
+        blocked.lane.block(running.arrival, blocked.block)
+        self._room.set()
+        self.offer(blocked.lane)
 
     def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
         if running.end():

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from app_worker.errors import MetricsPortError
 from app_worker.handler import Handler
 from app_worker.handover.needs import Words
 from app_worker.handover_topic.kept import Asked, kept_words, mode_state
+from app_worker.lanes import Lanes
 from app_worker.lifecycle import stop_signals
 from app_worker.observability.group_metrics import GroupMetrics
 from app_worker.observability.http_server import HttpServer
@@ -29,12 +30,19 @@ from app_worker.observability.readiness import Readiness
 from app_worker.observability.task_stacks import shown_on_request
 from app_worker.observability.watchdog import watchdog
 from app_worker.offset_map import Scope
-from app_worker.parked_headers import fresh, unpark
+from app_worker.ordered_lane import OrderedLanes
+from app_worker.parked_headers import KafkaRecord, fresh, unpark, unqueue
 from app_worker.parking import Parking
 from app_worker.positions import committed_in
+from app_worker.record import Record
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.send_gate import SendGate
-from app_worker.settings import RETRY_GROUP_SUFFIX, KafkaSettings, WorkerSettings
+from app_worker.settings import (
+    ORDERED_GROUP_SUFFIX,
+    RETRY_GROUP_SUFFIX,
+    KafkaSettings,
+    WorkerSettings,
+)
 from app_worker.share import Share
 from app_worker.startup import cluster_of, wait_for_topics
 from kafka_utils import GroupError, create_consumer, create_producer
@@ -61,12 +69,29 @@ class WorkerPlan:
     """The command that creates them, to be shown when they are missing."""
     retries: bool = True
     """Whether this process also reads the delay topics."""
+    ordered_topic: str | None = None
+    """Where deliveries are made one after the other for each key; None if there are none."""
     share: Share = field(default_factory=Share)
     """Says, from before it joins, what part of the topic's partitions it owns."""
     readiness: Readiness = field(default_factory=Readiness)
     """Of this process: a handler that waits while it is entered tells it what for."""
     gate: SendGate = field(default_factory=SendGate)
     """Of this process: a handler asks it right before a request that acts on the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OfSource:
+    """How the records of a source are consumed."""
+
+    group_suffix: str
+    read: Callable[[KafkaRecord], Record]
+
+
+_OF_SOURCE = {
+    Source.FRESH: _OfSource("", fresh),
+    Source.PARKED: _OfSource(RETRY_GROUP_SUFFIX, unpark),
+    Source.ORDERED: _OfSource(ORDERED_GROUP_SUFFIX, unqueue),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +208,19 @@ class _Worker:
             worker=self._worker,
         )
         self._words = await self._stack.enter_async_context(kept_words(asked, self._metrics))
-        parking = Parking(producer, plan.schedule, plan.dead_letter_topic, self._metrics)
+        parking = Parking(
+            producer,
+            plan.schedule,
+            plan.dead_letter_topic,
+            self._metrics,
+            ordered_topic=plan.ordered_topic,
+        )
         sources: dict[Source, tuple[str, ...]] = {Source.FRESH: (plan.topic,)}
         delayed = plan.schedule.among(cluster.topics)
         if plan.retries and delayed:
             sources[Source.PARKED] = delayed
+        if plan.ordered_topic:
+            sources[Source.ORDERED] = (plan.ordered_topic,)
         for source, read in sources.items():
             member = await self._member(source, read, handler, parking, cluster.cluster_id)
             self._members.append(member)
@@ -201,9 +234,10 @@ class _Worker:
         parking: Parking,
         cluster_id: str,
     ) -> Member:
-        kafka, worker, parked = self._kafka, self._worker, source is Source.PARKED
+        kafka, worker, of_source = self._kafka, self._worker, _OF_SOURCE[source]
+        fresh_ones, in_order = source is Source.FRESH, source is Source.ORDERED
         config = kafka.consumer_config(
-            RETRY_GROUP_SUFFIX if parked else "",
+            of_source.group_suffix,
             process_index=worker.process_index,
             revoke_timeout_ms=worker.drain_timeout_ms,
         )
@@ -222,16 +256,18 @@ class _Worker:
                 source=source,
                 handler_timeout_seconds=worker.handler_timeout_seconds,
                 drain_timeout_seconds=worker.drain_timeout_seconds,
-                # A delay topic is never read from its end: what is parked is still owed.
-                auto_offset_reset="earliest" if parked else kafka.auto_offset_reset,
+                # Only fresh records may be left out: what we have stored is still owed.
+                auto_offset_reset=kafka.auto_offset_reset if fresh_ones else "earliest",
                 max_poll_records=kafka.max_poll_records,
             ),
             metrics=self._metrics,
             scope=Scope(cluster_id, config.group_id),
-            read=unpark if parked else fresh,
-            share=None if parked else self._plan.share,
-            words=self._words,
+            read=of_source.read,
+            share=self._plan.share if fresh_ones else None,
+            # A new owner would begin what stands behind a record in flight: they are drained.
+            words=None if in_order else self._words,
             gate=self._plan.gate,
+            lanes=OrderedLanes(config.group_id, self._metrics) if in_order else Lanes(),
         )
         return Member(config.group_id, controller, Subscription(topics=topics))
 

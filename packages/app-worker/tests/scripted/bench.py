@@ -19,7 +19,8 @@ from app_worker.delays import DelaySchedule
 from app_worker.handover.needs import Words
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.offset_map import Scope
-from app_worker.parked_headers import fresh, unpark
+from app_worker.ordered_lane import OrderedLanes
+from app_worker.parked_headers import fresh, unpark, unqueue
 from app_worker.parking import Parking
 from app_worker.send_gate import SendGate
 from app_worker.share import Share
@@ -28,6 +29,7 @@ from scripted.handler import ScriptedHandler, ScriptedProducer
 
 EPOCH = 1_700_000_000.0
 SCOPE = Scope("cluster", "group")
+READ = {Source.FRESH: fresh, Source.PARKED: unpark, Source.ORDERED: unqueue}
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
@@ -66,16 +68,25 @@ class Bench:
             committed=self.consumer.committed_offsets,
             handler=self.handler,
             parking=Parking(
-                self.producer, schedule, "t.dead", metrics, now=wall_clock, jitter=lambda: 0.0
+                self.producer,
+                schedule,
+                "t.dead",
+                metrics,
+                now=wall_clock,
+                jitter=lambda: 0.0,
+                ordered_topic="t.line",
             ),
             limits=limits or Admission(100, 10_000),
             settings=made,
             metrics=metrics,
             scope=SCOPE,
-            read=unpark if made.source is Source.PARKED else fresh,
+            read=READ[made.source],
             share=share,
             words=words,
             gate=self.gate,
+            lanes=OrderedLanes("group", metrics, now=wall_clock, jitter=lambda: 0.0)
+            if made.source is Source.ORDERED
+            else None,
             now=wall_clock,
             clock=asyncio.get_running_loop().time,
         )
@@ -98,6 +109,20 @@ class Bench:
 async def soon() -> None:
     """Long enough for everything that waits for nothing, shorter than any pause."""
     await asyncio.sleep(0.004)
+
+
+def queued(
+    partition: TopicPartition, offset: int, key: bytes, delivery: bytes = b"endpoint-1"
+) -> Message:
+    """A record of the ordered topic, put there when the clock began."""
+    headers = {
+        "worker-attempts": b"0",
+        "worker-queued": b"%d" % round(EPOCH * 1000),
+        "worker-origin": b"t:0:%d" % offset,
+        "worker-origin-timestamp": b"1",
+        "worker-delivery": delivery,
+    }
+    return message(partition, offset, key=key, headers=tuple(headers.items()))
 
 
 def parked(

@@ -14,6 +14,7 @@ class ScriptedProducer:
     def __init__(self) -> None:
         self.refuse: Exception | None = None
         self.stored: list[tuple[str, dict[str, bytes | None]]] = []
+        self.seconds: Callable[[bytes | None], float] = lambda _: 0.001
 
     async def send_and_wait(
         self,
@@ -23,7 +24,7 @@ class ScriptedProducer:
         key: bytes | None,
         headers: Sequence[tuple[str, bytes | None]],
     ) -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.seconds(value))
         if self.refuse:
             raise self.refuse
         self.stored.append((topic, dict(headers)))

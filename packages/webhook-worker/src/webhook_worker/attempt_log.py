@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from app_worker.handler import DeadLetter, Done, Outcome, Park
+from app_worker.handler import Block, DeadLetter, Done, Enqueue, Outcome, Park
 from app_worker.record import Record
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.endpoint import Endpoint
@@ -63,5 +63,9 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
             return {"outcome": "delivered"}
         case Park():
             return {"outcome": "parked", "delay": outcome.delay}
+        case Block():
+            return {"outcome": "blocked", "blocked_seconds": outcome.seconds}
         case DeadLetter():
             return {"outcome": "dead_letter", "reason": outcome.reason}
+        case Enqueue():
+            return {"outcome": "enqueued"}

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from app_worker.delays import DelaySchedule
-from app_worker.handler import DeadLetter, Outcome
+from app_worker.handler import DeadLetter, Enqueue, Outcome
 from app_worker.record import Record
 from app_worker.send_gate import SendGate
 from webhook_worker.attempt import Attempt
@@ -22,6 +22,7 @@ from webhook_worker.event import Event, body, parse_event
 from webhook_worker.isolation.gate import Isolation, Refusal
 from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
+from webhook_worker.order import LineOrder
 from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
 from webhook_worker.request import Check, Request, build
 
@@ -61,11 +62,12 @@ class WebhookHandler:
         max_event_bytes: int,
         unknown_customer: UnknownCustomer = "drop",
         gate: SendGate | None = None,
+        in_order: bool = False,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``gate`` is asked right before each request. ``now`` gives unix seconds, ``chance`` a
-        number from 0 to 1 (excluded)."""
+        """``gate`` is asked right before each request; ``in_order`` says whether there is an
+        ordered topic. ``now`` gives unix seconds, ``chance`` a number from 0 to 1 (excluded)."""
         self._directory = directory
         self._sender = sender
         self._isolation = isolation
@@ -76,6 +78,7 @@ class WebhookHandler:
         self._max_event_bytes = max_event_bytes
         self._unknown_customer = unknown_customer
         self._gate = gate or SendGate()
+        self._line = LineOrder(schedule) if in_order else None
         self._now = now
         self._chance = chance
 
@@ -86,13 +89,20 @@ class WebhookHandler:
         except BadEventError as error:
             return [self._no_event(record, error)]
         if record.delivery is not None:
-            return [await self._deliver_parked(record, event, record.delivery)]
+            if record.delivery in record.enqueued:
+                return []
+            return [await self._deliver_one(record, event, record.delivery)]
         return await self._deliver_fresh(record, event)
 
     async def _deliver_fresh(self, record: Record, event: Event) -> Sequence[Outcome]:
         endpoints = self._directory.endpoints_for(event.customer_id, event.type)
+        if self._line is not None and endpoints:
+            queued = self._to_be_put_in_line(self._line, record, endpoints)
+            if queued:
+                return queued
+            endpoints = tuple([each for each in endpoints if each.id not in record.enqueued])
         broken = self._directory.broken_for(event.customer_id, event.type)
-        if not endpoints and not broken:
+        if not endpoints and not broken and not record.enqueued:
             return self._nobody_wants(record, event)
         self._metrics.saw_event("matched")
         waiting = [self._wait_for_repair(record, event, endpoint_id) for endpoint_id in broken]
@@ -106,7 +116,15 @@ class WebhookHandler:
             ]
         return [*(task.result() for task in tasks), *waiting]
 
-    async def _deliver_parked(self, record: Record, event: Event, endpoint_id: str) -> Outcome:
+    def _to_be_put_in_line(
+        self, line: LineOrder, record: Record, endpoints: Sequence[Endpoint]
+    ) -> Sequence[Outcome]:
+        """Before anything is waited for, so that they come into line in the order of the log."""
+        if record.key is None and any(each.ordered for each in endpoints):
+            self._metrics.without_key.inc()
+        return [Enqueue(each.id) for each in endpoints if line.belongs_in_line(record, each)]
+
+    async def _deliver_one(self, record: Record, event: Event, endpoint_id: str) -> Outcome:
         endpoint = self._directory.get(endpoint_id)
         if endpoint is None and self._directory.is_broken(endpoint_id):
             return self._wait_for_repair(record, event, endpoint_id)
@@ -114,6 +132,8 @@ class WebhookHandler:
             return DeadLetter(endpoint_id, record.attempts, "endpoint_gone")
         if not endpoint.enabled:
             return DeadLetter(endpoint_id, record.attempts, "endpoint_disabled")
+        if self._line is not None and self._line.belongs_in_line(record, endpoint):
+            return Enqueue(endpoint_id)
         return await self._deliver(record, event, body(event), endpoint)
 
     async def _deliver(
@@ -133,9 +153,11 @@ class WebhookHandler:
             self._isolation.leave(permit, attempt)
         seconds = time.monotonic() - began
         attempts = record.attempts + 1
-        outcome = outcome_of(
-            attempt, endpoint.id, attempts, self._schedule, postponed=record.postponed
-        )
+        line = self._line if record.queued_ms and endpoint.ordered == "block" else None
+        schedule = line.schedule if line else self._schedule
+        outcome = outcome_of(attempt, endpoint.id, attempts, schedule, postponed=record.postponed)
+        if line:
+            outcome = line.kept(outcome, record, self._now())
         self._journal.made(
             AttemptMade(record, event, endpoint, attempts, attempt, outcome, seconds)
         )
@@ -149,9 +171,11 @@ class WebhookHandler:
             "postponed",
             extra={"event": event.id, "endpoint": endpoint.id, "reason": refusal.reason},
         )
-        outcome = postpone(
+        outcome: Outcome = postpone(
             endpoint.id, record, self._schedule, refusal.reason, refusal.seconds, self._chance()
         )
+        if self._line and record.queued_ms and endpoint.ordered == "block":
+            outcome = self._line.kept(outcome, record, self._now(), refusal.seconds)
         self._journal.given_up(event, outcome, refusal.reason)
         return outcome
 
@@ -161,13 +185,17 @@ class WebhookHandler:
                 "an entry of the customer has no id of its own, so nothing can wait for its repair"
             )
             return DeadLetter(None, record.attempts, "endpoint_invalid", said)
-        outcome = park_or_give_up(
+        line = self._line if record.queued_ms else None
+        outcome: Outcome = park_or_give_up(
             endpoint_id,
             record.attempts + 1,
-            self._schedule,
+            line.schedule if line else self._schedule,
             "endpoint_invalid",
             "the endpoint's entry is wrong, so nothing was sent",
         )
+        if line:
+            # Whatever the entry said of order: it is kept until the entry can be read again.
+            outcome = line.kept(outcome, record, self._now())
         self._journal.given_up(event, outcome, "endpoint_invalid")
         return outcome
 

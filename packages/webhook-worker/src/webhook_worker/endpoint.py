@@ -1,9 +1,14 @@
 """What an endpoint is: where a customer receives, what signs for it, what it is willing to take."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from webhook_worker.signing import Key
 from webhook_worker.url import Url
+
+OnFailure = Literal["block", "park"]
+"""What a failure does to a key: all of it waits for the one that failed, or that one steps aside
+into the delay topics and the others go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Sent with each request besides the sender's own; values in latin-1."""
     limits: Limits = Limits()
-    ordered: bool = False
+    ordered: OnFailure | None = None
+    """Whether events of one key are delivered one after the other, and what a failure does then."""
     enabled: bool = True
 
     def wants(self, event_type: str) -> bool:

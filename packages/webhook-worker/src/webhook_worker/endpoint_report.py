@@ -19,9 +19,11 @@ _log = logging.getLogger(__name__)
 class EndpointReport:
     """Reports each version of the endpoints once."""
 
-    def __init__(self, source: str, metrics: WebhookMetrics) -> None:
+    def __init__(self, source: str, metrics: WebhookMetrics, *, in_order: bool) -> None:
+        """``in_order`` says whether there is an ordered topic."""
         self._source = source
         self._metrics = metrics
+        self._in_order = in_order
 
     def loaded(self, snapshot: Snapshot) -> None:
         """A version is in use."""
@@ -38,7 +40,7 @@ class EndpointReport:
             _log.warning(
                 "%d more problems: run webhook-worker endpoints check %s", unspoken, self._source
             )
-        warning = unenforced(snapshot)
+        warning = not_in_order(snapshot, in_order=self._in_order)
         if warning:
             _log.warning("%s", warning, extra={"source": self._source})
 
@@ -129,13 +131,12 @@ def count_endpoints(snapshot: Snapshot) -> dict[str, int]:
     }
 
 
-def unenforced(snapshot: Snapshot) -> str | None:
-    """One sentence about what endpoints ask for and this version does not do; None if nothing."""
-    asked = {
-        "ordered": [e.id for e in snapshot.endpoints if e.ordered],
-    }
-    parts = [f"{field} ({_some(ids)})" for field, ids in asked.items() if ids]
-    return f"not enforced by this version: {', '.join(parts)}" if parts else None
+def not_in_order(snapshot: Snapshot, *, in_order: bool) -> str | None:
+    """One sentence about endpoints that ask for order where there is none; None without any."""
+    asking = [endpoint.id for endpoint in snapshot.endpoints if endpoint.ordered]
+    if in_order or not asking:
+        return None
+    return f"not in order, since WEBHOOK_ORDERED_TOPIC is not set: {_some(asking)}"
 
 
 def _some(ids: Iterable[str]) -> str:

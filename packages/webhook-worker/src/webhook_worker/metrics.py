@@ -53,6 +53,13 @@ POSTPONED = Metric(
     help="Deliveries that were parked without an attempt: circuit_open, endpoint_busy (it has as "
     "many as it may have, or is slow while places are scarce) or rate_limited.",
 )
+WITHOUT_KEY = Metric(
+    name="webhook_without_key_total",
+    kind=Counter,
+    unit="events",
+    help="Events for an endpoint that wants order whose record has no key: they are sent as they "
+    "come, in no order.",
+)
 WAITING = Metric(
     name="webhook_waiting",
     kind=Gauge,
@@ -154,6 +161,7 @@ WEBHOOK_METRICS: tuple[AnyMetric, ...] = (
     ATTEMPTS,
     ATTEMPT_SECONDS,
     POSTPONED,
+    WITHOUT_KEY,
     WAITING,
     OPEN_CIRCUITS,
     END_TO_END_SECONDS,
@@ -184,6 +192,7 @@ class WebhookMetrics:
         self._attempt_seconds = _quick(ATTEMPT_SECONDS, registry)
         self._seconds_by_result: dict[str, Observations] = {}
         self.postponed = POSTPONED.bind(registry)
+        self.without_key = WITHOUT_KEY.bind(registry)
         self.waiting = WAITING.bind(registry)
         self.open_circuits = OPEN_CIRCUITS.bind(registry)
         self._end_to_end_seconds = _quick(END_TO_END_SECONDS, registry).labels()

@@ -16,4 +16,5 @@ def plan_of(webhook: WebhookSettings) -> WorkerPlan:
         dead_letter_topic=webhook.dead_letter_topic,
         needed_topics=tuple(dict.fromkeys(needed)),
         create_command=CREATE_COMMAND,
+        ordered_topic=webhook.ordered_topic,
     )

@@ -191,6 +191,11 @@ class WebhookSettings(Settings):
     attempt_log_topic: TopicName | None = setting(
         None, description="Where a line for each attempt is written; unset, nowhere."
     )
+    ordered_topic: TopicName | None = setting(
+        None,
+        description="Where the deliveries of endpoints with `ordered` go, to be made one after "
+        "the other for each key. Unset, `ordered` does nothing, and costs nothing.",
+    )
     unknown_customer: Literal["drop", "dead-letter"] = setting(
         "drop",
         description="What becomes of an event whose customer has no endpoint at all; "
@@ -235,6 +240,7 @@ class WebhookSettings(Settings):
             endpoints=source.name if isinstance(source, EndpointsTopic) else None,
             operational_events=self.operational_events_topic,
             attempt_log=self.attempt_log_topic,
+            ordered=self.ordered_topic,
         )
 
     @property
@@ -302,6 +308,7 @@ class WebhookSettings(Settings):
             ("WEBHOOK_ENDPOINTS", self.endpoints, names.endpoints),
             ("WEBHOOK_OPERATIONAL_EVENTS_TOPIC", events, events),
             ("WEBHOOK_ATTEMPT_LOG_TOPIC", names.attempt_log, names.attempt_log),
+            ("WEBHOOK_ORDERED_TOPIC", names.ordered, names.ordered),
         ):
             if name is None:
                 continue

@@ -34,11 +34,12 @@ class TopicNames:
     endpoints: str | None = None
     operational_events: str | None = None
     attempt_log: str | None = None
+    ordered: str | None = None
 
     @property
     def for_work(self) -> tuple[str, ...]:
         """Those that a worker cannot do without."""
-        wanted = (self.endpoints, self.operational_events, self.attempt_log)
+        wanted = (self.endpoints, self.operational_events, self.attempt_log, self.ordered)
         named = [self.dead_letters, self.endpoint_state, *(each for each in wanted if each)]
         return tuple(dict.fromkeys(named))
 
@@ -72,6 +73,11 @@ def topic_specs(
     for delay in dict.fromkeys(schedule.delays):
         kept = _kept(schedule.seconds(delay) + DELAY_RESERVE_DAYS * DAY_SECONDS)
         specs.append(spec(schedule.topic_for(delay), retry_partitions, kept))
+    if names.ordered:
+        # A delivery may wait for the whole schedule, and for workers.
+        whole = sum(map(schedule.seconds, schedule.delays))
+        kept = _kept(whole + DELAY_RESERVE_DAYS * DAY_SECONDS)
+        specs.append(spec(names.ordered, partitions, kept))
     dead = _kept(DEAD_LETTER_DAYS * DAY_SECONDS)
     specs.append(spec(names.dead_letters, retry_partitions, dead))
     specs.append(spec(names.replayed, 1, _kept(2 * DEAD_LETTER_DAYS * DAY_SECONDS)))

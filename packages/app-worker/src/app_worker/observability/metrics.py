@@ -50,7 +50,8 @@ RECORDS = Metric(
     kind=Counter,
     unit="records",
     labels=("source",),
-    help="Records taken into work, fresh ones and those that came back from a delay topic.",
+    help="Records taken into work: fresh ones, those that came back from a delay topic, and "
+    "those of the ordered topic.",
 )
 IN_FLIGHT = Metric(
     name="worker_in_flight",
@@ -87,6 +88,30 @@ PAUSED_PARTITIONS = Metric(
     help="Partitions of which nothing more is fetched or begun: `given_up` (they go to another "
     "member), `place` (where to read on is being found out), `first_records` (nothing was fetched "
     "yet), `span` or `map` (too much is complete behind their oldest record).",
+)
+BLOCKED_KEYS = Metric(
+    name="worker_blocked_keys",
+    kind=Gauge,
+    unit="keys",
+    labels=("group",),
+    help="Keys of the ordered topic whose first delivery failed and is tried again, while all "
+    "behind it wait.",
+)
+HELD_BACK_RECORDS = Metric(
+    name="worker_held_back_records",
+    kind=Gauge,
+    unit="records",
+    labels=("group",),
+    help="Records of blocked keys that were fetched; beyond 10,000 of a partition the deliveries "
+    "that keep it full are given up as `order_overflow`.",
+)
+OLDEST_BLOCKED_AGE = Metric(
+    name="worker_oldest_blocked_age_seconds",
+    kind=Gauge,
+    unit="seconds",
+    labels=("group",),
+    help="Time since the oldest delivery that blocks a key was put into the ordered topic; 0 "
+    "without any.",
 )
 HANDLER_SECONDS = Metric(
     name="worker_handler_seconds",
@@ -286,9 +311,10 @@ RELEASES = Metric(
     unit="releases",
     labels=("group", "outcome"),
     help="Times that partitions were to be handed over, by what became of it: `handed_over`, or "
-    "they were drained instead, since the first word was not acknowledged (`not_opened`), what is "
-    "in flight does not fit into a commit (`too_long`), or the commit that says it was not "
-    "acknowledged in time (`not_committed`).",
+    "they were drained instead, since the first word was not acknowledged (`not_opened`), what "
+    "belongs into the ordered topic was not there in time (`not_in_line`), what is in flight does "
+    "not fit into a commit (`too_long`), or the commit that says it was not acknowledged in time "
+    "(`not_committed`).",
 )
 HOLDS = Metric(
     name="worker_holds_total",
@@ -365,6 +391,9 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     OLDEST_OPEN_RECORD_AGE,
     STUCK_HEADS,
     PAUSED_PARTITIONS,
+    BLOCKED_KEYS,
+    HELD_BACK_RECORDS,
+    OLDEST_BLOCKED_AGE,
     HANDLER_SECONDS,
     OUTCOMES,
     PARKED,
@@ -418,6 +447,9 @@ class WorkerMetrics:
         self.oldest_open_record_age = OLDEST_OPEN_RECORD_AGE.bind(registry)
         self.stuck_heads = STUCK_HEADS.bind(registry)
         self.paused_partitions = PAUSED_PARTITIONS.bind(registry)
+        self.blocked_keys = BLOCKED_KEYS.bind(registry)
+        self.held_back_records = HELD_BACK_RECORDS.bind(registry)
+        self.oldest_blocked_age = OLDEST_BLOCKED_AGE.bind(registry)
         self.handler_seconds = QuickHistogram(
             HANDLER_SECONDS.name, HANDLER_SECONDS.help, HANDLER_SECONDS.buckets, registry
         ).labels()

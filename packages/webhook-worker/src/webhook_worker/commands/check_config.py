@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from app_worker.environment import describe
 from app_worker.handover.words import handover_topic
 from app_worker.handover_topic.probe import look
-from app_worker.settings import RETRY_GROUP_SUFFIX
+from app_worker.settings import ORDERED_GROUP_SUFFIX, RETRY_GROUP_SUFFIX
 from app_worker.worker import WorkerPlan
 from kafka_utils import Admin
 from webhook_worker.commands.exit_codes import FAILED, OK
@@ -56,7 +56,8 @@ async def _connect(settings: AllSettings) -> int:
         print(f"topic {replayed}: {_partitions(replayed, found)}, for dead-letters replay only")
         usable = await _tell_handover(admin, settings)
         readable = True
-        for suffix in ("", RETRY_GROUP_SUFFIX):
+        ordered = (ORDERED_GROUP_SUFFIX,) if plan.ordered_topic else ()
+        for suffix in ("", RETRY_GROUP_SUFFIX, *ordered):
             group = settings.kafka.group_id + suffix
             if plan.topic not in found:
                 print(f"group {group}: not asked, since topic {plan.topic} is missing")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.directory.file import FileDirectory
-from webhook_worker.endpoint_report import count_endpoints, unenforced
+from webhook_worker.endpoint_report import count_endpoints, not_in_order
 from webhook_worker.errors import DirectoryError
 
 
-def check(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
+def check(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print every problem of the file and a summary; FAILED if there is any."""
     file = arguments.file
     try:
@@ -25,7 +25,7 @@ def check(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
         print(f"{where}: {subject}: {problem.message}")
     counts = count_endpoints(snapshot)
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
-    warning = unenforced(snapshot)
+    warning = not_in_order(snapshot, in_order=bool(environ.get("WEBHOOK_ORDERED_TOPIC")))
     if warning:
         print(warning, file=sys.stderr)
     return FAILED if snapshot.problems else OK

@@ -94,6 +94,7 @@ async def webhook_handler(
                 max_event_bytes=webhook.max_event_bytes,
                 unknown_customer=webhook.unknown_customer,
                 gate=plan.gate,
+                in_order=webhook.ordered_topic is not None,
             )
 
 

@@ -49,7 +49,9 @@ async def kept_directory(
     async with asyncio.TaskGroup() as background:
         directory: Directory
         if isinstance(source, FileDirectory):
-            report = EndpointReport(str(source.path), metrics)
+            report = EndpointReport(
+                str(source.path), metrics, in_order=settings.webhook.ordered_topic is not None
+            )
             report.loaded(source.snapshot)
             directory = source
             following = background.create_task(source.watch(report.changed))

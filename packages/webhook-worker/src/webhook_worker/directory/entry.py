@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from webhook_worker.endpoint import Endpoint, Limits
+from webhook_worker.endpoint import Endpoint, Limits, OnFailure
 from webhook_worker.errors import (
     BadEndpointError,
     BadSecretError,
@@ -90,7 +90,7 @@ def parse_endpoint(
     event_types = check.event_types()
     headers = check.headers()
     limits = check.limits()
-    ordered = check.flag("ordered", default=False)
+    ordered = check.ordered()
     enabled = check.flag("enabled", default=True)
     if check.problems or endpoint_id is None or customer_id is None or url is None:
         raise BadEndpointError(
@@ -224,6 +224,17 @@ class _Check:
             return value
         self._wrong("must be true or false", name)
         return default
+
+    def ordered(self) -> OnFailure | None:
+        value = self._entry.get("ordered", False)
+        if value is False:
+            return None
+        if value is True:
+            return "block"
+        if value in ("block", "park"):
+            return value  # type: ignore[no-any-return]
+        self._wrong("must be block or park, or false", "ordered")
+        return None
 
     def _required(self, name: str) -> object:
         return self._entry.get(name, _MISSING)

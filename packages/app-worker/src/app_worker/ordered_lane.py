@@ -1,0 +1,191 @@
+"""State of a partition of the ordered topic: one record of a key at a time, failed ones kept."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+
+from aiokafka import TopicPartition
+
+from app_worker.arrival import Arrival
+from app_worker.delays import spread
+from app_worker.handler import Block, DeadLetter
+from app_worker.key_queues import KeyQueues
+from app_worker.lanes import LANE_BUFFER_RECORDS, Lane, Lanes
+from app_worker.observability.metrics import WorkerMetrics
+
+MOST_HELD_RECORDS = 10_000
+"""So many records of one partition are kept in memory at most."""
+
+ORDERED_SPAN_RECORDS = 50_000
+"""So many are delivered from the oldest open record on at most: some 5 MB of bookkeeping."""
+
+OVERFLOW = "order_overflow"
+"""The reason of what was given up so that others go on."""
+
+_log = logging.getLogger(__name__)
+
+
+class OrderedLane(Lane):
+    """A lane in which records of one key are started one after the other, in the log's order.
+
+    A record that is to be tried again stays open and in memory, and its key waits. Once the lane
+    has taken as much as it may, whoever keeps it full is given up: others' deliveries, which share
+    the partition, never wait for a blocked key.
+    """
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        epoch: int,
+        position: int | None,
+        *,
+        now: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        super().__init__(partition, epoch, position)
+        self._queues = KeyQueues()
+        self._now = now
+        self._jitter = jitter
+        self._clock = asyncio.get_running_loop().time
+        self._share_bytes: float = float("inf")
+
+    def take(self, arrivals: Iterable[Arrival]) -> int:
+        """See Lane; what is more than may be kept makes somebody give way."""
+        before = super().take(arrivals)
+        while self._buffered:
+            self._queues.add(self._buffered.popleft())
+        self._give_way()
+        return before
+
+    def admits(self, offset: int) -> bool:  # noqa: ARG002 - of a map too large the end is left out
+        """Always: a head that is tried again is what makes the map smaller."""
+        return True
+
+    def head(self) -> Arrival | None:
+        """See Lane."""
+        return None if self.stopped else self._queues.head(self._clock())
+
+    def start_head(self) -> Arrival:
+        """See Lane; its bytes are kept in memory until it is complete."""
+        return self._queues.start(self._clock())
+
+    def complete(self, arrival: Arrival) -> None:
+        """See Lane; the next record of its key may start."""
+        super().complete(arrival)
+        self.buffered_bytes -= arrival.size
+        self._queues.complete(arrival)
+        self._give_way()
+
+    def block(self, arrival: Arrival, block: Block) -> None:
+        """Its key is blocked: it is tried again after its delay, and those behind it wait."""
+        seconds = spread(block.seconds, self._jitter())
+        record = arrival.record._replace(
+            attempts=block.attempts,
+            postponed=block.postponed,
+            not_before_ms=round((self._now() + seconds) * 1000),
+        )
+        due = self._clock() + seconds
+        again = Arrival(record, due=due)
+        self.buffered_bytes += again.size - arrival.size
+        self._queues.block(again, due)
+        if self.alarm:
+            # It may be set for a later one.
+            self.alarm.cancel()
+            self.alarm = None
+        self._give_way()
+
+    def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:  # noqa: ARG002
+        """See Lane; what is held back does not keep others from being fetched, within bounds."""
+        self._share_bytes = share_bytes
+        return self.readable and self._queues.ready < LANE_BUFFER_RECORDS and not self._is_full
+
+    @property
+    def buffered(self) -> int:
+        """See Lane."""
+        return self._queues.held - len(self.running)
+
+    @property
+    def blocked_keys(self) -> int:
+        """Keys of which a delivery failed and is tried again, while the others of it wait."""
+        return self._queues.blocked_keys
+
+    @property
+    def held_back(self) -> int:
+        """Records of blocked keys."""
+        return self._queues.held_back
+
+    def oldest_blocked_ms(self) -> int | None:
+        """When, in unix ms, that head of a blocked key was enqueued that has waited the longest."""
+        return min((each.record.queued_ms for each in self._queues.blocked_heads()), default=None)
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self._queues.held >= MOST_HELD_RECORDS
+            or self.tracker.span >= ORDERED_SPAN_RECORDS
+            or (self.buffered_bytes >= self._share_bytes and self._queues.held > 0)
+        )
+
+    def _give_way(self) -> None:
+        """Make room, if there is none and nothing that may start makes any."""
+        queues = self._queues
+        if not self._is_full or queues.ready or queues.leaving:
+            return
+        waiting = queues.waiting_by_delivery()
+        if not waiting:
+            return
+        (name, count), *_ = waiting.most_common(1)
+        if self.tracker.span >= ORDERED_SPAN_RECORDS and queues.blocked_keys:
+            oldest = min(queues.blocked_heads(), key=lambda each: each.record.offset)
+            name = oldest.record.delivery
+            count = waiting[name]
+        detail = f"its key waited with {count} deliveries, and others of the partition for them"
+        queues.give_up(
+            name, lambda record: DeadLetter(record.delivery, record.attempts, OVERFLOW, detail)
+        )
+        _log.error(
+            "what waits for its turn is given up, so that others go on",
+            extra={
+                "topic": self.partition.topic,
+                "partition": self.partition.partition,
+                "delivery": name,
+                "records": count,
+            },
+        )
+
+
+class OrderedLanes(Lanes):
+    """The ordered lanes that are alive, and what is to be seen of them."""
+
+    def __init__(
+        self,
+        group: str,
+        metrics: WorkerMetrics,
+        *,
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__()
+        self._now = now
+        self._jitter = jitter
+        metrics.blocked_keys.labels(group).set_function(
+            lambda: sum(each.blocked_keys for each in self._ordered())
+        )
+        metrics.held_back_records.labels(group).set_function(
+            lambda: sum(each.held_back for each in self._ordered())
+        )
+        metrics.oldest_blocked_age.labels(group).set_function(self._oldest_age)
+
+    def make(self, partition: TopicPartition, position: int | None) -> Lane:
+        """See Lanes."""
+        return OrderedLane(partition, self._epoch, position, now=self._now, jitter=self._jitter)
+
+    def _ordered(self) -> Iterable[OrderedLane]:
+        return (lane for lane in self if isinstance(lane, OrderedLane))
+
+    def _oldest_age(self) -> float:
+        ages = [lane.oldest_blocked_ms() for lane in self._ordered()]
+        oldest = min((each for each in ages if each is not None), default=None)
+        return 0.0 if oldest is None else max(0.0, self._now() - oldest / 1000)
