@@ -3,11 +3,12 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from hypothesis import HealthCheck, settings
 
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable, Cluster
@@ -80,6 +81,28 @@ def cluster() -> Iterator[Cluster | ExistingCluster]:
         directory = Path(tempfile.mkdtemp(prefix="kafka-", dir=roomy_memory()))
         guard.remove(directory)
         yield from running(Cluster(VERSION, directory=directory, guard=guard))
+
+
+@pytest.fixture
+async def ended_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Wait for the end of what aiokafka has closed: over TLS a broker says so too, in its time.
+
+    aiokafka itself does not wait for it where it found the brokers, or was refused.
+    """
+    ends: list[asyncio.Future[None]] = []
+    close = AIOKafkaConnection.close
+
+    def noted(
+        connection: AIOKafkaConnection, *why: object, **named: object
+    ) -> asyncio.Future[None] | None:
+        end: asyncio.Future[None] | None = close(connection, *why, **named)
+        if end is not None:
+            ends.append(end)
+        return end
+
+    monkeypatch.setattr(AIOKafkaConnection, "close", noted)
+    yield
+    await asyncio.gather(*ends)
 
 
 @pytest.fixture

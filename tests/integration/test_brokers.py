@@ -81,6 +81,7 @@ async def test_brokers_without_zookeeper_keep_records_when_one_is_restarted(
         assert await read(topic, 2, servers) == [b"before", b"meanwhile"]
 
 
+@pytest.mark.usefixtures("ended_connections")
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
 async def test_a_listener_that_demands_a_password_takes_the_right_one(
@@ -103,6 +104,7 @@ async def test_a_listener_that_demands_a_password_takes_the_right_one(
         await produce(topic, b"wrong", servers, **{**client, "sasl_plain_password": "wrong"})
 
 
+@pytest.mark.usefixtures("ended_connections")
 async def test_a_listener_that_demands_a_certificate_takes_none_without(
     secure_cluster: Cluster,
 ) -> None:

@@ -26,6 +26,8 @@ from kafka_utils import (
 )
 from tests.harness.container import container, pod_directory
 
+pytestmark = pytest.mark.usefixtures("ended_connections")
+
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMBINATIONS = [
     ("PLAINTEXT", None),
