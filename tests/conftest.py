@@ -90,12 +90,12 @@ async def ended_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[No
     aiokafka itself does not wait for it where it found the brokers, or was refused.
     """
     ends: list[asyncio.Future[None]] = []
-    close = AIOKafkaConnection.close
+    close: Callable[..., asyncio.Future[None] | None] = AIOKafkaConnection.close
 
     def noted(
         connection: AIOKafkaConnection, *why: object, **named: object
     ) -> asyncio.Future[None] | None:
-        end: asyncio.Future[None] | None = close(connection, *why, **named)
+        end = close(connection, *why, **named)
         if end is not None:
             ends.append(end)
         return end
