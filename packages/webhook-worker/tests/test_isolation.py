@@ -228,6 +228,42 @@ async def test_one_that_takes_long_and_is_alone_is_still_served_at_many_places()
     assert fleet.delivered("slow") >= 40 * 60 / 3 / 2
 
 
+@pytest.mark.parametrize("hanging", [0, 2])
+async def test_where_all_take_long_they_have_every_place(hanging: int) -> None:
+    fleet = Fleet(places=20)
+    endpoints = [endpoint(str(number)) for number in range(10)]
+    for number, each in enumerate(endpoints):
+        fleet.answers[each.id] = (15.0, TIMEOUT) if number < hanging else (1.5, OK)
+    await fleet.flood(lambda number: endpoints[number * 7 % 10], 60)
+    share = 0.75 if hanging else 0.95
+    assert fleet.delivered(*(each.id for each in endpoints)) >= share * 60 * 20 / 1.5
+
+
+async def test_quick_ones_that_come_back_have_places_again_at_once() -> None:
+    fleet = Fleet(places=20)
+    slow = [endpoint(f"slow {number}") for number in range(8)]
+    quick = [endpoint(f"quick {number}") for number in range(2)]
+    for each in slow:
+        fleet.answers[each.id] = (1.5, OK)
+    for each in quick:
+        fleet.answers[each.id] = (0.05, OK)
+
+    def pick(number: int) -> Endpoint:
+        return quick[number % 2] if now() > 30 and number % 5 == 0 else slow[number % 8]
+
+    await fleet.flood(pick, 30)
+    assert fleet.delivered(*(each.id for each in slow)) >= 0.9 * 30 * 20 / 1.5
+    began = now()
+    beside = Fleet(places=20)
+    beside.answers |= fleet.answers
+    await fleet.flood(pick, 30)
+    await beside.flood(pick, 30)
+    names = [each.id for each in quick]
+    assert now() > began + 59
+    assert fleet.delivered(*names) >= 0.9 * beside.delivered(*names) > 100
+    assert max(seconds for name in names for seconds in fleet.times[name]) < 0.2
+
+
 async def test_the_rate_limit_of_an_endpoint_is_divided_by_the_share_of_the_work() -> None:
     fleet = Fleet(share=0.25)
     limited = endpoint("limited", Limits(rate=40))

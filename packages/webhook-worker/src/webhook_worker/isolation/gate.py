@@ -27,6 +27,9 @@ HALF = 0.5
 SLOW_SHARE = 0.2
 """Slow endpoints share half of the places, but of those beyond it they get none while they have
 this part of all."""
+QUICK_SECONDS = 10.0
+"""So long after the last quick answer the other half is kept for quick endpoints. Where there are
+none, those that take long may have it too, if they do answer."""
 LOOK_SECONDS = 0.1
 """Between two looks at those who wait."""
 MOST_REMEMBERED = 10_000
@@ -77,6 +80,8 @@ class Isolation:
         self._busy: dict[Standing, None] = {}
         """Those that hold places."""
         self._inside = 0
+        self._quick_at = float("-inf")
+        """When an endpoint answered quickly last."""
         self._look: asyncio.TimerHandle | None = None
         metrics.waiting.set_function(lambda: self._waiting)
         metrics.open_circuits.set_function(
@@ -167,6 +172,8 @@ class Isolation:
         """
         patience = self._patience()
         if not standing.is_slow(now, patience):
+            return False
+        if now - self._quick_at > QUICK_SECONDS and standing.has_answered(now - QUICK_SECONDS):
             return False
         theirs, most = 0, self._places * SLOW_SHARE
         for each in self._busy:
@@ -263,8 +270,11 @@ class Isolation:
         if is_failure(attempt):
             if standing.failed(permit.began, now, self._jitter()):
                 _log.info("a circuit was opened", extra={"endpoint": standing.endpoint.id})
-        elif isinstance(attempt, Answered) and standing.answered(permit.began, now):
-            _log.info("a circuit was closed", extra={"endpoint": standing.endpoint.id})
+        elif isinstance(attempt, Answered):
+            if now - permit.began <= SLOW_SECONDS:
+                self._quick_at = now
+            if standing.answered(permit.began, now):
+                _log.info("a circuit was closed", extra={"endpoint": standing.endpoint.id})
 
 
 def is_failure(attempt: Attempt) -> bool:

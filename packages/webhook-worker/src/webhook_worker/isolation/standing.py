@@ -63,10 +63,7 @@ class Standing:
         return len(self.permits) < most
 
     def is_slow(self, now: float, patience: float) -> bool:
-        """Whether it holds up what it is given.
-
-        ``patience`` is how long it may leave attempts unanswered, and answer none.
-        """
+        """Whether it holds up what it is given; ``patience`` is with its silence."""
         if self.seconds > SLOW_SECONDS:
             return True
         if now - self.last_answer <= patience:
@@ -74,6 +71,10 @@ class Standing:
         for oldest in self.permits:
             return now - oldest.began > patience
         return False
+
+    def has_answered(self, since: float) -> bool:
+        """Whether it has answered anything since then, or was not asked."""
+        return not self.permits or self.last_answer >= since
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing is lost if it is begun anew at the next delivery."""
