@@ -12,6 +12,7 @@ from deploy.drill.notes import Note
 LATE_SECONDS = 1.0
 COMMITTED_AFTER_SECONDS = 1.0
 """What was answered longer before a crash than this is committed, and must not come again."""
+MOST_SECONDS_TOLD = 10
 READ_AFTER_SECONDS = 1.0
 """So much later a busy receiver may read what a process had sent before it was killed."""
 
@@ -57,8 +58,9 @@ class Figures:
     """Events that were never answered: that one arrived is not yet a delivery."""
     repeated: int
     """Arrivals beyond the first."""
-    unexplained: int
-    """Those of them beyond one for each crash that had it in flight, or not yet committed."""
+    unexplained: Mapping[str, int]
+    """Those of them beyond one for each crash that had it in flight, or not yet committed, by what
+    is wrong about them."""
     late: int
     """Events whose first arrival was more than a second after they were produced."""
     worst_seconds: float | None
@@ -113,7 +115,7 @@ class Account:
             events=len(sent),
             lost=sum(each.number not in self._answered for each in sent),
             repeated=sum(len(self._arrived[each.number]) - 1 for each in again),
-            unexplained=sum(self._unexplained(each, crashes) for each in again),
+            unexplained=sum((self._unexplained(each, crashes) for each in again), Counter[str]()),
             late=sum(delay > LATE_SECONDS for delay in delays),
             worst_seconds=delays[-1] if delays else None,
             p99_seconds=percentile(delays, 99),
@@ -126,17 +128,18 @@ class Account:
         """First arrivals in each unix second."""
         return Counter(times[0] // 1_000_000_000 for times in self._arrived.values())
 
-    def _unexplained(self, event: Sent, crashes: Sequence[Crash]) -> int:
-        """How often it came again, beyond once for each crash that can be the reason."""
+    def _unexplained(self, event: Sent, crashes: Sequence[Crash]) -> Counter[str]:
+        """How often it came again, beyond once for each crash that can be the reason, and why not.
+
+        A crash of a later step counts as well: what was in flight may have been sent long before.
+        """
         first, *again = self._arrived[event.number]
         answered = self._answered.get(event.number)
-        reasons = sum(
-            event.partition in crash.partitions
-            and first <= crash.over_ns + READ_AFTER_SECONDS * 1e9
-            and (answered is None or answered > crash.began_ns - COMMITTED_AFTER_SECONDS * 1e9)
-            for crash in crashes
-        )
-        return max(0, len(again) - reasons)
+        complaints = [_complaint(crash, event.partition, first, answered) for crash in crashes]
+        reasons = complaints.count(None)
+        beyond = max(0, len(again) - reasons)
+        said = next(filter(None, reversed(complaints)), "without a crash")
+        return Counter({("once more for one crash" if reasons else said): beyond} if beyond else {})
 
     def _least_in_time(self, sent: Sequence[Sent]) -> float | None:
         seconds: defaultdict[int, list[bool]] = defaultdict(list)
@@ -157,6 +160,18 @@ class Account:
                 by_partition[each.partition].append((arrived, each.acknowledged_ns))
         silences = [_silence(sorted(pairs), since_ns[here]) for here, pairs in by_partition.items()]
         return max(silences, default=None)
+
+
+def _complaint(crash: Crash, partition: int, first_ns: int, answered_ns: int | None) -> str | None:
+    """Why a crash does not explain that an event came again; None if it does."""
+    if partition not in crash.partitions:
+        return "on a partition that the crash did not concern"
+    if first_ns > crash.over_ns + READ_AFTER_SECONDS * 1e9:
+        return "first sent after the crash"
+    if answered_ns is None or answered_ns > crash.began_ns - COMMITTED_AFTER_SECONDS * 1e9:
+        return None
+    before = min(MOST_SECONDS_TOLD, (crash.began_ns - answered_ns) // 1_000_000_000)
+    return f"answered {before} s or more before the crash"
 
 
 def _silence(arrivals: Sequence[tuple[int, int]], since_ns: int) -> float:

@@ -45,13 +45,8 @@ def _broken(played: Played, figures: Figures, usual_silence: float) -> Iterator[
         yield "nothing was sent, so nothing was shown."
     elif figures.events < LEAST_SENT * played.settings.rate * seconds:
         yield f"only {figures.events / seconds:,.0f} events/s were sent."
-    if played.graceful and figures.repeated:
-        yield f"{figures.repeated} deliveries were repeated."
-    if figures.unexplained and not played.graceful:
-        yield (
-            f"{figures.unexplained} deliveries were repeated that were neither in flight nor "
-            "answered less than a second before the crash, or more than once for it."
-        )
+    for why, number in figures.unexplained.items():
+        yield f"{number} deliveries were repeated, {why}."
     if played.moved_beyond:
         yield f"{played.moved_beyond} partitions moved that could have stayed."
     # A quiet fleet that stands still is no measure for the others.
