@@ -159,10 +159,6 @@ class Lane:
             self._pass_gone()
         return before
 
-    def held_below(self, offset: int) -> bool:
-        """Whether a record below is held: what is to be in order waits for it."""
-        return self.held is not None and self.held.inherited.lowest < offset
-
     def settle(self, offsets: Iterable[int]) -> None:
         """Of what was held these are complete: a former owner has told."""
         position = self.tracker.position

@@ -142,7 +142,7 @@ class ScriptedConsumer:
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         for partition in partitions:
-            del self.positions[partition]
+            self.positions.pop(partition, None)
             self.started.pop(partition, None)
             self._silent.discard(partition)
 

@@ -1,6 +1,5 @@
 """What a new owner keeps back: deliveries that a former owner may still finish."""
 
-import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -50,11 +49,6 @@ class Inherited:
     def releases(self) -> int:
         """How many releases its holds are of."""
         return len(self._kept)
-
-    @property
-    def lowest(self) -> float:
-        """The lowest offset that is held; infinite without any."""
-        return min((min(kept.offsets) for kept in self._kept), default=math.inf)
 
     def read_from(self) -> dict[int, int]:
         """From which offsets on words are to be read, by the partition that they stand in."""
