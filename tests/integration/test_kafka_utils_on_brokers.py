@@ -20,6 +20,7 @@ from kafka_utils import (
     create_producer,
     create_reader,
 )
+from kafka_utils.aiokafka_internals import fetcher
 
 PARTITIONS = 6
 PATIENCE_SECONDS = 30
@@ -194,6 +195,41 @@ async def test_a_record_survives_every_compression(
 
     assert record.value == value
     assert record.headers == (("a", b"1"),)
+
+
+async def test_a_broker_that_may_wait_for_long_answers_at_once_when_a_record_comes(
+    servers: tuple[str, ...], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher, "WAIT_MS", 1_000 * 10 * PATIENCE_SECONDS)
+    config = ConsumerConfig(
+        bootstrap_servers=servers,
+        group_id=topic,
+        request_timeout_ms=2_000 * 10 * PATIENCE_SECONDS,
+    )
+    first, later = (TopicPartition(topic, number) for number in (0, 1))
+    async with AsyncExitStack() as stack:
+        producer = await started(stack, create_producer(ProducerConfig(bootstrap_servers=servers)))
+        consumer = await started(stack, create_consumer(config))
+
+        async def read() -> bytes:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                value: bytes = (await consumer.getone()).value
+            return value
+
+        consumer.assign([first])
+        consumer.seek(first, 0)
+        while not consumer._fetcher._long.nodes:
+            await consumer.getmany(timeout_ms=100)
+        await producer.send_and_wait(topic, b"while it waits", partition=0)
+        assert await read() == b"while it waits"
+
+        while not consumer._fetcher._long.nodes:
+            await consumer.getmany(timeout_ms=100)
+        await producer.send_and_wait(topic, b"elsewhere", partition=1)
+        consumer.assign([first, later])
+        consumer.seek(first, 1)
+        consumer.seek(later, 0)
+        assert await read() == b"elsewhere"
 
 
 async def test_a_topic_that_is_made_after_its_group_was_joined_is_assigned_soon(

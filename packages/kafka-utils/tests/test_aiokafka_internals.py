@@ -72,6 +72,7 @@ METHODS: Final[list[tuple[type, str, str, str]]] = [
     (Fetcher, "_set_error", "(self, tp, error)", "errors for who asks for records"),
     (Fetcher, "_get_actions_per_node", "(self, assignment)", "nobody waits for anybody"),
     (Fetcher, "_proc_fetch_request", "(self, assignment, node_id, request)", "late answers"),
+    (Fetcher, "_select_read_replica", "(self, tp)", "whom a long fetch is sent to"),
     (Fetcher, "_retrieve_offsets", "(self, timestamps, timeout_ms)", "resets of their own"),
     (FetchResult, "getall", "(self, max_records)", "handing over"),
     (FetchResult, "has_more", "(self)", "whose turn is next"),
@@ -87,6 +88,7 @@ METHODS: Final[list[tuple[type, str, str, str]]] = [
     (SubscriptionState, "resume", "(self, tp)", "a resume hands over at once"),
     (SubscriptionState, "fetch_context", "(self)", "never notes the end of a cancelled call"),
     (Assignment, "__init__", "(self, topic_partitions)", "one assignment for life"),
+    (Assignment, "_unassign", "(self)", "other partitions by hand"),
     (Assignment, "state_value", "(self, tp)", "the state of a partition"),
     (TopicPartitionState, "__init__", "(self, assignment)", "a partition begins"),
     (TopicPartitionState, "reset_to", "(self, position)", "placing"),
@@ -102,7 +104,9 @@ ATTRIBUTES: Final[dict[str, str]] = {
     ),
     "fetcher": (
         "_loop _subscriptions _records _fetch_waiters _wait_consume_future _closed _fetch_task "
-        "_pending_tasks _default_reset_strategy error_future"
+        "_pending_tasks _default_reset_strategy error_future _in_flight _client _fetch_min_bytes "
+        "_fetch_max_bytes _fetch_max_wait_ms _max_partition_fetch_bytes _isolation_level "
+        "_client_rack"
     ),
     "subscription state": (
         "_subscription _subscribed_pattern _fetch_count _last_fetch_ended fetcher_idle_time "
@@ -116,6 +120,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     ),
     "connection": "_request_timeout",
     "producer": "client",
+    "client": "_request_timeout_ms _conns",
 }
 
 OURS: Final = {
@@ -131,6 +136,13 @@ OURS: Final = {
     "_drop",
     "_wake",
     "_reset",
+    "_long",
+    "_long_request",
+    "_fetch_for_long",
+    "_under_way",
+    "_seen",
+    "_since",
+    "_bring",
 }
 """Private names that are not aiokafka's: its classes must not begin to use them."""
 
@@ -178,6 +190,7 @@ async def objects() -> Any:
         "partition": state.subscription.assignment.state_value(A),
         "connection": connection,
         "producer": producer,
+        "client": consumer._client,
     }
     await fetcher.close()
     await consumer.stop()

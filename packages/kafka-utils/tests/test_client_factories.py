@@ -103,6 +103,7 @@ def test_a_consumer_is_given_every_field() -> None:
         "fetch_max_wait_ms": 100,
         "metadata_max_age_ms": 9_000,
         "max_partition_fetch_bytes": 4_096,
+        "consumer_timeout_ms": 5_000,
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "security_protocol": "PLAINTEXT",

@@ -2,13 +2,16 @@
 
 import asyncio
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition, errors
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -53,6 +56,10 @@ class Brokers:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._metadata_max_age_ms = 300_000
+        self._request_timeout_ms = 30_000
+        self._connections: dict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.written = asyncio.Event()
+        self.long_fetches: list[tuple[float, int, set[TopicPartition]]] = []
         self.cluster: Any = self
         self.leaders: dict[TopicPartition, int] = {}
         self.ends: Counter[TopicPartition] = Counter()
@@ -74,29 +81,50 @@ class Brokers:
     async def _maybe_wait_metadata(self) -> None:
         pass
 
-    async def send(self, node: int, request: Any) -> Any:
+    async def send(self, node: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         asked = [
             (TopicPartition(topic, partition), value)
             for topic, partitions in request._topics
             for partition, value, *_ in partitions
         ]
         if isinstance(request, FetchRequest):
-            return await self._fetch(node, dict(asked))
+            return await self._fetch(node, dict(asked), request._max_wait_ms / 1000, group)
         return await self._look_up(asked)
 
-    async def _fetch(self, node: int, asked: dict[TopicPartition, int]) -> Any:
+    async def _fetch(
+        self, node: int, asked: dict[TopicPartition, int], seconds: float, group: Any
+    ) -> Any:
         self.fetches.append((node, asked))
+        if seconds > LONG_POLL:
+            self.long_fetches.append((now(), node, set(asked)))
+        # A broker answers the requests of one connection in order.
+        async with self._connections[node, group]:
+            return await self._answer(node, asked, seconds)
+
+    async def _answer(self, node: int, asked: dict[TopicPartition, int], seconds: float) -> Any:
         answer = [(here, self._read(here, offset)) for here, offset in asked.items()]
         if node in self.on_fetch:
             await self.on_fetch[node]()
         elif not any(data for _, data in answer):
-            await asyncio.sleep(LONG_POLL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._comes(asked)
             answer = [(here, self._read(here, offset)) for here, offset in asked.items()]
         topics: list[tuple[str, list[Any]]] = [
             (here.topic, [(here.partition, 0, self.ends[here], self.ends[here], [], data)])
             for here, data in answer
         ]
         return SimpleNamespace(API_VERSION=4, topics=topics)
+
+    async def _comes(self, asked: dict[TopicPartition, int]) -> None:
+        while all(self.ends[here] <= offset for here, offset in asked.items()):
+            self.written.clear()
+            await self.written.wait()
+
+    def write(self, here: TopicPartition, count: int) -> None:
+        """So many records come."""
+        self.ends[here] += count
+        self.written.set()
 
     def _read(self, here: TopicPartition, offset: int) -> bytes:
         count = min(self.ends[here] - offset, self.most)
@@ -123,7 +151,11 @@ class Consumer:
         self.subscription = IncrementalSubscription()
         self.subscription.subscribe({"t"})
         stub: Any = self.brokers
-        given = {"prefetch_backoff": 0.0, "auto_offset_reset": "none"} | options
+        given = {
+            "fetcher_timeout": 5.0,
+            "prefetch_backoff": 0.0,
+            "auto_offset_reset": "none",
+        } | options
         self.fetcher = IncrementalFetcher(stub, self.subscription, **given)
         self.unplaced: list[frozenset[TopicPartition]] = []
         self.fetcher.unplaced = self.unplaced.append
@@ -687,3 +719,147 @@ async def test_a_cancelled_wait_leaves_nothing_behind(many: bool) -> None:
     await asyncio.sleep(0)
 
     assert consumer.fetcher._fetch_waiters == set()
+
+
+# Fetches that wait for long.
+
+
+async def still(*partitions: TopicPartition, **options: Any) -> Consumer:
+    """A consumer of partitions that are empty, to whom nothing has happened for a while."""
+    consumer = Consumer(**options)
+    consumer.assign(*partitions)
+    assert await consumer.poll(2.5) == {}
+    assert consumer.brokers.long_fetches
+    return consumer
+
+
+async def test_where_nothing_happens_a_broker_is_asked_every_ten_seconds() -> None:
+    consumer = await still(A, B)
+    fetches = len(consumer.brokers.fetches)
+
+    assert await consumer.poll(60) == {}
+
+    assert len(consumer.brokers.fetches) - fetches <= 6
+    assert all(asked == {A, B} for *_, asked in consumer.brokers.long_fetches)
+
+
+async def test_a_record_that_comes_during_a_long_fetch_is_there_at_once() -> None:
+    consumer = await still(A, B)
+    asyncio.get_running_loop().call_later(3, consumer.brokers.write, B, 2)
+    began = now()
+
+    assert await consumer.poll(60) == {B: [0, 1]}
+    assert now() - began == pytest.approx(3)
+
+
+async def test_after_a_record_a_fetch_is_short_again_for_a_while() -> None:
+    consumer = await still(A)
+    consumer.brokers.write(A, 1)
+    assert await consumer.poll(1) == {A: [0]}
+    long_fetches = len(consumer.brokers.long_fetches)
+
+    await consumer.poll(0.9)
+    assert len(consumer.brokers.long_fetches) == long_fetches
+    await consumer.poll(2)
+    assert len(consumer.brokers.long_fetches) == long_fetches + 1
+
+
+async def test_what_is_added_during_a_long_fetch_waits_for_nothing() -> None:
+    consumer = await still(A)
+    consumer.brokers.ends[B] = 2
+    began = now()
+    consumer.assign(B)
+
+    assert await consumer.poll(5) == {B: [0, 1]}
+    assert now() == began
+
+
+async def test_what_was_moved_during_a_long_fetch_waits_for_nothing() -> None:
+    consumer = await still(A, B)
+    consumer.brokers.ends[B] = 5
+    began = now()
+    consumer.fetcher.seek_to(B, 3)
+
+    assert await consumer.poll(5) == {B: [3, 4]}
+    assert now() == began
+
+
+async def test_what_has_another_leader_during_a_long_fetch_is_asked_of_that_one() -> None:
+    consumer = await still(A, B)
+    consumer.brokers.leaders[B] = 1
+    consumer.brokers.ends[B] = 2
+    began = now()
+    consumer.fetcher.open(frozenset())  # as anything that happens
+
+    assert await consumer.poll(5) == {B: [0, 1]}
+    assert now() == began
+    assert consumer.brokers.fetches[-1][0] == 1
+
+
+async def test_what_went_and_came_back_gets_nothing_of_a_long_fetch_from_before() -> None:
+    consumer = await still(A, B)
+    consumer.revoke(B)
+    consumer.assign(B, at=1)
+    consumer.brokers.write(B, 3)
+
+    assert await consumer.poll(5) == {B: [1, 2]}
+    await consumer.poll(20)
+    assert consumer.state(B).position == 3
+
+
+async def test_what_is_paused_during_a_long_fetch_has_its_records_when_it_goes_on() -> None:
+    consumer = await still(A, B)
+    consumer.subscription.pause(B)
+    consumer.brokers.write(B, 2)
+    assert await consumer.poll(5) == {}
+    consumer.subscription.resume(B)
+
+    assert await consumer.poll(1) == {B: [0, 1]}
+
+
+async def test_a_long_fetch_that_fails_is_followed_by_another() -> None:
+    consumer = await still(A)
+
+    async def refuse() -> None:
+        del consumer.brokers.on_fetch[0]
+        raise KafkaError
+
+    consumer.brokers.on_fetch[0] = refuse
+    await consumer.poll(11)
+    consumer.brokers.write(A, 1)
+
+    assert await consumer.poll(5) == {A: [0]}
+
+
+async def test_an_error_of_a_long_fetch_that_is_unforeseen_ends_the_fetching() -> None:
+    consumer = await still(A)
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    consumer.brokers.on_fetch[0] = fail
+    await consumer.poll(11)
+
+    assert isinstance(consumer.fetcher.error_future.exception(), KafkaError)
+
+
+async def test_a_long_fetch_ends_with_the_fetcher() -> None:
+    consumer = await still(A)
+
+    await consumer.fetcher.close()
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_fetch_waits_for_half_of_what_a_request_may_take_at_most() -> None:
+    # The fetch loop looks at everything in the very moment in which such a fetch ends, too.
+    consumer = await still(A, fetcher_timeout=0.2)
+    consumer.brokers._request_timeout_ms = 4_000
+    consumer.brokers.long_fetches.clear()
+    await consumer.poll(12)
+    consumer.brokers.long_fetches.clear()
+
+    await consumer.poll(20)
+
+    moments = [moment for moment, *_ in consumer.brokers.long_fetches]
+    assert [later - one for one, later in pairwise(moments)] == pytest.approx([2.0] * 9)

@@ -135,7 +135,8 @@ class ConsumerConfig:
     isolation_level: str = "read_committed"
     """read_committed leaves out open and aborted transactions; read_uncommitted does not."""
     fetch_max_wait_ms: int = 500
-    """How long a broker may hold back the answer to a fetch while there are no records."""
+    """How long a broker may hold back the answer to a fetch while there are no records; 10 s where
+    nothing has happened for a second."""
     max_partition_fetch_bytes: int = 1_048_576
     """The most that one fetch brings of one partition; a single larger record still comes."""
     metadata_max_age_ms: int = 300_000

@@ -9,6 +9,9 @@ from kafka_utils.connection import security_arguments
 from kafka_utils.coordinator.group_side import GroupSide
 from kafka_utils.events import ConsumerEvents
 
+LOOK_MS = 5_000
+"""How often the fetch loop looks at everything anew although nothing has told it to."""
+
 
 def create_consumer(
     config: ConsumerConfig, events: ConsumerEvents | None = None
@@ -43,6 +46,7 @@ def create_consumer(
         fetch_max_wait_ms=config.fetch_max_wait_ms,
         metadata_max_age_ms=config.metadata_max_age_ms,
         max_partition_fetch_bytes=config.max_partition_fetch_bytes,
+        consumer_timeout_ms=LOOK_MS,
         enable_auto_commit=False,
         auto_offset_reset="none",
         **security_arguments(config.security),

@@ -9,6 +9,10 @@ from kafka_utils.aiokafka_internals import ask_beside_fetches, create_no_topics
 from kafka_utils.config import ConsumerConfig
 from kafka_utils.connection import security_arguments
 
+LOOK_MS = 1_000
+"""How often the fetch loop looks at everything anew although nothing has told it to. aiokafka's own
+does so every 0.2 s, and relies on it where a fetch ends in the same moment in which it looks."""
+
 
 def create_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
     """Return a consumer of all partitions of a topic, from their beginning, not yet started.
@@ -44,6 +48,7 @@ def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
         fetch_max_wait_ms=config.fetch_max_wait_ms,
         metadata_max_age_ms=config.metadata_max_age_ms,
         max_partition_fetch_bytes=config.max_partition_fetch_bytes,
+        consumer_timeout_ms=LOOK_MS,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         **security_arguments(config.security),

@@ -1,7 +1,10 @@
 """Fetches what is assigned and hands over what is open, across any number of rebalances."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import copy
+from functools import partial
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -9,8 +12,15 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from kafka_utils.aiokafka_internals.long_fetches import (
+    WAIT_MS,
+    LongFetches,
+    OwnConnection,
+    Place,
+)
 from kafka_utils.aiokafka_internals.subscription import IncrementalSubscription
 
 CANCEL_SECONDS = 0.5
@@ -75,6 +85,7 @@ class IncrementalFetcher(Fetcher):
     ):
         self._shut: set[TopicPartition] = set()
         self._resets: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._long = LongFetches()
         self.committed_at_start: dict[TopicPartition, OffsetAndMetadata] = {}
         """By what the group had committed those that are assigned were placed."""
         super().__init__(client, subscription, **options)
@@ -258,16 +269,56 @@ class IncrementalFetcher(Fetcher):
 
     def _get_actions_per_node(self, assignment: Assignment) -> Any:
         states, shut = assignment._tp_state, self._shut
-        placed = [
-            here for here, state in states.items() if state.has_valid_position and here not in shut
-        ]
-        if len(placed) == len(states):
-            return super()._get_actions_per_node(assignment)
+        placed = {
+            here: Place(state, state.position, self._select_read_replica(here))
+            for here, state in states.items()
+            if state.has_valid_position and here not in shut
+        }
         # An error that nobody has taken yet is not asked for again.
-        for here in states.keys() - self._resets.keys() - self._records.keys():
+        for here in states.keys() - placed.keys() - self._resets.keys() - self._records.keys():
             if states[here].awaiting_reset:
                 self._resets[here] = asyncio.create_task(self._reset(here))
-        return super()._get_actions_per_node(_Part(assignment, frozenset(placed)))
+        # A fetch may be over whose broker becomes free in the loop's next turn only. Nothing would
+        # tell of that then; aiokafka finds it out when its timeout is over.
+        ending = len(self._in_flight) + len(self._long.nodes) > len(self._pending_tasks)
+        self._fetch_for_long(assignment, placed)
+        asked = self._long.others(placed)
+        part = assignment if len(asked) == len(states) else _Part(assignment, frozenset(asked))
+        fetches, resets, timeout, *others = super()._get_actions_per_node(part)
+        return fetches, resets, 0 if ending else timeout, *others
+
+    def _fetch_for_long(self, assignment: Assignment, placed: dict[TopicPartition, Place]) -> None:
+        """Send what may wait for long, where nothing happens."""
+        now = self._loop.time()
+        if self._records or any(state.paused for state in assignment._tp_state.values()):
+            self._long.stir(now)
+        for node, places in self._long.due(placed, self._in_flight, now).items():
+            request = self._long_request(places)
+            through = copy(self)
+            through._client = OwnConnection(self._client)
+            task = asyncio.create_task(through._proc_fetch_request(assignment, node, request))
+            self._long.begun(node, places)
+            task.add_done_callback(partial(self._long.ended, node))
+            self._pending_tasks.add(task)  # The fetch loop waits for these, and for its own.
+
+    def _set_error(self, tp: TopicPartition, error: Exception) -> None:
+        # Of a long fetch and one beside it, the answer that came first counts.
+        if tp not in self._records:
+            super()._set_error(tp, error)
+
+    def _long_request(self, places: Mapping[TopicPartition, Place]) -> FetchRequest:
+        by_topic: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        for here, place in places.items():
+            wanted = (here.partition, place.position, self._max_partition_fetch_bytes)
+            by_topic[here.topic].append(wanted)
+        return FetchRequest(
+            max(self._fetch_max_wait_ms, min(WAIT_MS, self._client._request_timeout_ms // 2)),
+            self._fetch_min_bytes,
+            self._fetch_max_bytes,
+            self._isolation_level,
+            list(by_topic.items()),
+            rack_id=self._client_rack or "",
+        )
 
     def _proc_fetch_request(self, assignment: Assignment, node_id: int, request: Any) -> Any:
         return super()._proc_fetch_request(_AsRequested(assignment), node_id, request)

@@ -87,10 +87,13 @@ class IncrementalSubscription(SubscriptionState):
 
     def assign_from_user(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these, whatever the group does."""
+        before = self.assigned()
         assignment = IncrementalAssignment()
         assignment.add(frozenset(partitions))
         super().assign_from_user(list(partitions))
         self._subscription._assignment = assignment
+        if before is not None:
+            before._unassign()  # Who fetches for it begins anew with this one.
 
     @property
     def by_pattern(self) -> bool:
