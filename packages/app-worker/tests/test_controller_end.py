@@ -250,6 +250,7 @@ async def test_out_of_the_group_for_good_it_ends_at_once_with_the_reason() -> No
     await bench.consumer.assign(A)
     await soon()
     bench.consumer.errors.append(FencedError("another member has our name"))
+    bench.consumer.wake()
     await bench.consumer.lose(A)
     with pytest.raises(FencedError, match="another member has our name"):
         await run

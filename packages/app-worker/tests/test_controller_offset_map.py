@@ -161,6 +161,7 @@ async def test_of_a_log_that_was_truncated_and_grew_again_nothing_is_complete(po
         bench.consumer.logs[A] = [message(A, 10), message(A, 11)]
         bench.consumer.ends[A] = 12
         bench.consumer.positions[A] = 13
+        bench.consumer.wake()
         await asyncio.sleep(2)
         bench.consumer.append(A, *range(12, 20))
         await asyncio.sleep(3)

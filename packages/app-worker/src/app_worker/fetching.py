@@ -35,8 +35,9 @@ from kafka_utils import GroupError
 NOWHERE = TopicPartition("", -1)
 """Asked for when no lane has room: aiokafka takes no partition at all to mean all of them."""
 
-IDLE_SECONDS = 0.5
-"""How long one poll waits for records while every lane is asked for."""
+IDLE_SECONDS = 5.0
+"""How long one poll waits while every lane is asked for. Records, a new lane and the end of the
+membership end it sooner."""
 
 SHORTEST_POLL_SECONDS = 0.005
 LONGEST_POLL_SECONDS = 0.1

@@ -85,6 +85,11 @@ class ScriptedConsumer:
         """Be of the same group, and read the same logs."""
         self.logs, self.log_starts, self.ends = other.logs, other.log_starts, other.ends
         self.group, self.metadata = other.group, other.metadata
+        self._changed = other._changed
+
+    def wake(self) -> None:
+        """Whoever waits for records looks again: something was put into a field of this."""
+        self._changed.set()
 
     def append(self, partition: TopicPartition, *offsets: int, **more: Any) -> None:
         self.put(partition, *(message(partition, offset, **more) for offset in offsets))

@@ -16,6 +16,8 @@ from kafka_utils import has_reached
 CHECK_SECONDS = 10.0
 """How often the brokers are asked whether all that there is has been read."""
 POLL_MS = 1_000
+IDLE_POLL_MS = 5_000
+"""Once all has been read: what comes ends it."""
 MOST_RECORDS = 500
 """Taken in at a time; other work goes on in between."""
 SHORT_POLL_MS = 10
@@ -132,7 +134,7 @@ class CompactedTopic(Generic[T]):
         table = self.table
         goes_on = True
         while True:
-            if await take(table, reader, SHORT_POLL_MS if goes_on else POLL_MS) or goes_on:
+            if await take(table, reader, SHORT_POLL_MS if goes_on else IDLE_POLL_MS) or goes_on:
                 goes_on = self._follower.changed(table)
             if clock() >= check_at:
                 await self._tell_if_current(reader)
