@@ -92,6 +92,17 @@ def test_rights_follow_the_names_that_are_set() -> None:
     }
 
 
+def test_order_needs_rights_to_its_topic_and_its_group() -> None:
+    with_order = load(WebhookSettings, {"WEBHOOK_ORDERED_TOPIC": "lines"})
+    more = {*grants(with_order, "fleet")} - {*grants(load(WebhookSettings, {}), "fleet")}
+    named = {(grant.principal, grant.resource, grant.name, grant.operations) for grant in more}
+    assert named == {
+        (WORKER, "topic", "lines", ("Read", "Write")),
+        (WORKER, "group", "fleet.ordered", ("Read",)),
+        (OPERATOR, "group", "fleet.ordered", ("Read",)),
+    }
+
+
 def test_a_right_is_written_as_kafkas_own_command_wants_it() -> None:
     [delays] = [
         grant

@@ -10,7 +10,7 @@ from scripted.handler import ScriptedHandler
 from scripted.words import ScriptedTopic
 
 from app_worker import ordered_lane
-from app_worker.admission import Source
+from app_worker.admission import Admission, Source
 from app_worker.handler import Block, DeadLetter, Done, Enqueue, Outcome, Park
 from app_worker.record import Record
 
@@ -177,6 +177,54 @@ async def test_who_keeps_a_partition_full_is_given_up_and_the_others_go_on(
         offsets = [int(str(headers["worker-origin"], "ascii")[4:]) for headers in given_up]  # type: ignore[arg-type]
         assert offsets == sorted(offsets)
         assert bench.count("blocked_keys", group="group") == 1
+
+
+def given_up(bench: Bench) -> set[bytes | None]:
+    """Whose deliveries became dead letters."""
+    return {
+        headers["worker-delivery"] for topic, headers in bench.producer.stored if topic == "t.dead"
+    }
+
+
+async def test_a_partition_may_have_more_than_its_share_of_memory_while_others_leave_it() -> None:
+    bench = Bench(fails_until(1e9, 0), source=Source.ORDERED, limits=Admission(100, 4_000))
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        await bench.consumer.assign(A, B)
+        kilobyte = b"v" * 1_000
+        bench.consumer.put(A, *(queued(A, offset, b"x", b"bad", kilobyte) for offset in range(3)))
+        await asyncio.sleep(2)
+        assert bench.count("held_back_records", group="group") == 3
+        assert given_up(bench) == set()
+        bench.consumer.put(A, queued(A, 3, b"x", b"bad", kilobyte))
+        await asyncio.sleep(2)
+        bench.consumer.put(A, queued(A, 4, b"y", b"good"))
+        await asyncio.sleep(2)
+        assert given_up(bench) == {b"bad"}
+        assert (0, 4) in bench.handler.finished
+
+
+async def test_who_holds_the_oldest_record_gives_way_when_the_rest_is_too_far_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordered_lane.OrderedLane, "most_span", 30)
+    bench = Bench(fails_until(1e9, 0, 1, delay=600.0), source=Source.ORDERED)
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(
+            A,
+            queued(A, 0, b"x", b"old"),
+            *(queued(A, offset, b"x", b"younger") for offset in range(1, 5)),
+            *(queued(A, offset, b"%d" % offset, b"good") for offset in range(5, 80)),
+        )
+        await bench.consumer.assign(A)
+        await asyncio.sleep(30)
+        bench.consumer.put(A, queued(A, 80, b"z", b"good"))
+        await asyncio.sleep(30)
+        assert b"old" in given_up(bench)
+        assert (0, 80) in bench.handler.finished
+    first = next(headers for topic, headers in bench.producer.stored if topic == "t.dead")
+    assert first["worker-delivery"] == b"old"
 
 
 async def test_deliveries_are_put_into_the_ordered_topic_in_the_order_of_the_log() -> None:

@@ -170,6 +170,7 @@ async def test_the_state_says_what_each_lane_has_and_waits_for() -> None:
             "in_work": 1,
             "held": 0,
             "buffered": 0,
+            "blocked_keys": 0,
             "buffered_bytes": 0,
             "complete_out_of_order": 3,
             "waits_for": None,

@@ -85,6 +85,16 @@ def test_both_groups_are_asked_about_a_topic_that_exists(
     assert "group hooks: readable\ngroup hooks.retry: readable\n" in out
 
 
+def test_the_topic_and_the_group_of_order_are_asked_about_where_there_is_to_be_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(FakeAdmin(TOPICS), monkeypatch, tmp_path, WEBHOOK_ORDERED_TOPIC="lines") == 1
+    assert "topic lines: missing\n" in capsys.readouterr().out
+    there = FakeAdmin([*TOPICS, "lines"])
+    assert run(there, monkeypatch, tmp_path, WEBHOOK_ORDERED_TOPIC="lines") == 0
+    assert "group hooks.ordered: readable\n" in capsys.readouterr().out
+
+
 def test_nothing_is_asked_about_a_missing_topic_which_brokers_could_then_create(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,3 +90,13 @@ def test_words_of_a_hand_over_outlive_the_offsets_that_may_wait_for_them() -> No
     *_, handover, _ = topic_specs(DelaySchedule("w", ("5s",)), NAMES)
     assert handover.name == "w.handover"
     assert what_is_wrong(handover.configs, USUAL_OFFSETS_RETENTION_MS) == ""
+
+
+def test_the_ordered_topic_has_the_sources_partitions_and_outlives_the_schedule_by_a_week() -> None:
+    names = dataclasses.replace(NAMES, ordered="lines")
+    specs = topic_specs(DelaySchedule("w", ("5s", "1d")), names, partitions=30)
+    (lines,) = (spec for spec in specs if spec.name == "lines")
+    assert lines.partitions == 30
+    assert int(lines.configs["retention.ms"]) == 8 * DAY_MS + 5_000
+    assert lines.configs["message.timestamp.type"] == "LogAppendTime"
+    assert "lines" in names.for_work

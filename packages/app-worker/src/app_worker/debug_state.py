@@ -1,6 +1,6 @@
 """What /debug/state shows of a lane: figures only, for a person who asks why it does not move."""
 
-from app_worker.lanes import LANE_SPAN_RECORDS, Lane
+from app_worker.lanes import Lane
 
 PAUSES = {
     "given_up": "being given up",
@@ -26,6 +26,7 @@ def lane_state(lane: Lane, now: float) -> dict[str, object]:
         "in_work": len(lane.running),
         "held": 0 if lane.held is None else len(lane.held),
         "buffered": lane.buffered,
+        "blocked_keys": lane.blocked_keys,
         "buffered_bytes": lane.buffered_bytes,
         "complete_out_of_order": tracker.span - tracker.open_count,
         "oldest_open_seconds": None if oldest is None else round(now - oldest.since, 3),
@@ -41,7 +42,7 @@ def pause_of(lane: Lane) -> str | None:
         return "place"
     if not lane.recalled:
         return "first_records"
-    if lane.tracker.span >= LANE_SPAN_RECORDS:
+    if lane.tracker.span >= lane.most_span:
         return "span"
     head = lane.head()
     if head is not None and not lane.admits(head.record.offset):

@@ -87,36 +87,18 @@ class Execution:
         self.count()
         self._limit.close()
 
-    async def complete(self, running: Running) -> Blocked | None:
+    async def complete(self, running: Running, left: Record | None = None) -> Blocked | None:
         """Return when every outcome of the record is safely stored, or its key is to be blocked.
 
-        If this is cancelled the record is not complete.
+        ``left`` is the record without what was put into the ordered topic already. If this is
+        cancelled the record is not complete.
         """
-        arrival = running.arrival
-        record = arrival.record
+        arrival, call, lane = running.arrival, running.call, running.lane
+        record = arrival.record if left is None else left
         if arrival.unfit is not None:
             self._limits.store(running.slot)
             await self._parking.store(record, arrival.unfit)
             return None
-        outcomes = await self._outcomes(running, record)
-        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
-        if not to_store:
-            self._uncounted += len(outcomes)
-            return None
-        if isinstance(to_store[0], Block) and isinstance(running.lane, OrderedLane):
-            return Blocked(running.lane, to_store[0])
-        if isinstance(to_store[0], Enqueue):
-            outcomes = await self._enqueue(running, outcomes)
-        stored = [outcome for outcome in outcomes if isinstance(outcome, Park | DeadLetter)]
-        if stored:
-            self._limits.store(running.slot)
-            await self._store(record, stored)
-        self._uncounted += len(outcomes) - len(stored)
-        return None
-
-    async def _outcomes(self, running: Running, record: Record) -> Sequence[Outcome]:
-        """What the handler makes of it, within its time."""
-        call, lane = running.call, running.lane
         self._limit.begin(call, self._clock())
         try:
             outcomes = self._checked(await self._handler.handle(record), record, lane)
@@ -136,20 +118,27 @@ class Execution:
             self._seconds.observe(self._clock() - call.began)
         if call.task.cancelling() and not lane.stopped:
             await _go_on(call.task)
-        return outcomes
+        to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
+        if to_store:
+            if isinstance(to_store[0], Block) and isinstance(lane, OrderedLane):
+                return Blocked(lane, to_store[0])
+            if isinstance(to_store[0], Enqueue):
+                queued = [each for each in outcomes if isinstance(each, Enqueue)]
+                return await self.complete(running, await self._enqueue(lane, record, queued))
+            self._limits.store(running.slot)
+            stored = [each for each in outcomes if isinstance(each, Park | DeadLetter)]
+            await self._store(record, stored)
+        self._uncounted += len(outcomes) - len(to_store)
+        return None
 
-    async def _enqueue(self, running: Running, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        """Put deliveries into the ordered topic, in their turn; return what comes of the others."""
-        record = running.arrival.record
-        while queued := [each for each in outcomes if isinstance(each, Enqueue)]:
-            turn = running.lane.turns.turn(record.key, record.offset)
-            async with turn, asyncio.TaskGroup() as storing:
-                for each in queued:
-                    storing.create_task(self._parking.enqueue(record, each))
-            names = record.enqueued.union(each.delivery for each in queued)
-            record = record._replace(enqueued=names)
-            outcomes = await self._outcomes(running, record)
-        return outcomes
+    async def _enqueue(self, lane: Lane, record: Record, queued: Sequence[Enqueue]) -> Record:
+        """Put these into the ordered topic, when it is their turn; return what is left."""
+        turn = lane.turns.turn(record.key, record.offset)
+        async with turn, asyncio.TaskGroup() as storing:
+            for each in queued:
+                storing.create_task(self._parking.enqueue(record, each))
+        names = record.enqueued.union(each.delivery for each in queued)
+        return record._replace(enqueued=names)
 
     def _after_failure(
         self, record: Record, error: BaseException, cut: Cut | None, lane: Lane

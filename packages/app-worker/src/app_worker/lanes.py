@@ -61,6 +61,9 @@ class Running:
 class Lane:
     """One assignment of one partition. A later assignment of the same partition is another lane."""
 
+    most_span = LANE_SPAN_RECORDS
+    """So many records are delivered from the oldest open one on at most."""
+
     def __init__(self, partition: TopicPartition, epoch: int, position: int | None = None) -> None:
         self.partition = partition
         self.epoch = epoch
@@ -257,7 +260,7 @@ class Lane:
         While the head's time has not come nothing more is fetched: a backlog of a day stays with
         the brokers.
         """
-        if not self.readable or self.tracker.span >= LANE_SPAN_RECORDS:
+        if not self.readable or self.tracker.span >= self.most_span:
             return False
         if self.held is not None and self.held.bytes > share_bytes:
             return False
@@ -275,6 +278,11 @@ class Lane:
         """The record that everything else of the partition waits for to be committed, in work."""
         offset = self.tracker.committable
         return None if offset is None else self.running.get(offset)
+
+    @property
+    def blocked_keys(self) -> int:
+        """Keys that wait for one of their records, which is tried again."""
+        return 0
 
     @property
     def buffered(self) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -35,21 +36,29 @@ class OrderedLane(Lane):
     the partition, never wait for a blocked key.
     """
 
+    most_span = ORDERED_SPAN_RECORDS
+
     def __init__(
         self,
         partition: TopicPartition,
         epoch: int,
         position: int | None,
         *,
+        bytes_of_all: Callable[[], int],
+        count_of_all: Callable[[], int],
         now: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
+        """``bytes_of_all`` and ``count_of_all`` are of this lane and those beside it."""
         super().__init__(partition, epoch, position)
+        self._bytes_of_all = bytes_of_all
+        self._count_of_all = count_of_all
         self._queues = KeyQueues()
         self._now = now
         self._jitter = jitter
         self._clock = asyncio.get_running_loop().time
-        self._share_bytes: float = float("inf")
+        self._shares = (math.inf, math.inf)
+        """Of this lane, and of all together, in bytes."""
 
     def take(self, arrivals: Iterable[Arrival]) -> int:
         """See Lane; what is more than may be kept makes somebody give way."""
@@ -98,7 +107,7 @@ class OrderedLane(Lane):
 
     def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:  # noqa: ARG002
         """See Lane; what is held back does not keep others from being fetched, within bounds."""
-        self._share_bytes = share_bytes
+        self._shares = (share_bytes, share_bytes * self._count_of_all())
         return self.readable and self._queues.ready < LANE_BUFFER_RECORDS and not self._is_full
 
     @property
@@ -108,7 +117,7 @@ class OrderedLane(Lane):
 
     @property
     def blocked_keys(self) -> int:
-        """Keys of which a delivery failed and is tried again, while the others of it wait."""
+        """See Lane."""
         return self._queues.blocked_keys
 
     @property
@@ -124,9 +133,15 @@ class OrderedLane(Lane):
     def _is_full(self) -> bool:
         return (
             self._queues.held >= MOST_HELD_RECORDS
-            or self.tracker.span >= ORDERED_SPAN_RECORDS
-            or (self.buffered_bytes >= self._share_bytes and self._queues.held > 0)
+            or self.tracker.span >= self.most_span
+            or self._has_too_many_bytes
         )
+
+    @property
+    def _has_too_many_bytes(self) -> bool:
+        """Whether it has more than its share of what all may keep, and that is used up."""
+        share, of_all = self._shares
+        return self.buffered_bytes >= max(share, 1) and self._bytes_of_all() >= of_all
 
     def _give_way(self) -> None:
         """Make room, if there is none and nothing that may start makes any."""
@@ -137,7 +152,7 @@ class OrderedLane(Lane):
         if not waiting:
             return
         (name, count), *_ = waiting.most_common(1)
-        if self.tracker.span >= ORDERED_SPAN_RECORDS and queues.blocked_keys:
+        if self.tracker.span >= self.most_span and queues.blocked_keys:
             oldest = min(queues.blocked_heads(), key=lambda each: each.record.offset)
             name = oldest.record.delivery
             count = waiting[name]
@@ -180,7 +195,15 @@ class OrderedLanes(Lanes):
 
     def make(self, partition: TopicPartition, position: int | None) -> Lane:
         """See Lanes."""
-        return OrderedLane(partition, self._epoch, position, now=self._now, jitter=self._jitter)
+        return OrderedLane(
+            partition,
+            self._epoch,
+            position,
+            bytes_of_all=lambda: sum(lane.buffered_bytes for lane in self),
+            count_of_all=lambda: len(self),
+            now=self._now,
+            jitter=self._jitter,
+        )
 
     def _ordered(self) -> Iterable[OrderedLane]:
         return (lane for lane in self if isinstance(lane, OrderedLane))

@@ -112,7 +112,11 @@ async def soon() -> None:
 
 
 def queued(
-    partition: TopicPartition, offset: int, key: bytes, delivery: bytes = b"endpoint-1"
+    partition: TopicPartition,
+    offset: int,
+    key: bytes,
+    delivery: bytes = b"endpoint-1",
+    value: bytes = b"v",
 ) -> Message:
     """A record of the ordered topic, put there when the clock began."""
     headers = {
@@ -122,7 +126,7 @@ def queued(
         "worker-origin-timestamp": b"1",
         "worker-delivery": delivery,
     }
-    return message(partition, offset, key=key, headers=tuple(headers.items()))
+    return message(partition, offset, value, key=key, headers=tuple(headers.items()))
 
 
 def parked(
