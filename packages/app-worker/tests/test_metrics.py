@@ -1,4 +1,5 @@
 import re
+from importlib.metadata import version
 
 import pytest
 from prometheus_client import (
@@ -9,6 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+import app_worker
 from app_worker.observability.metrics import (
     WORKER_METRICS,
     Metric,
@@ -58,6 +60,10 @@ def test_the_process_tells_its_cpu_and_memory_and_no_created_series() -> None:
     assert "process_cpu_seconds_total" in text
     assert "process_resident_memory_bytes" in text
     assert "_created" not in text
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert app_worker.__version__ == version("app-worker")
 
 
 def test_build_info_tells_versions_and_assignors() -> None:

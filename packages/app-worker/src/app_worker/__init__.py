@@ -7,9 +7,8 @@ from app_worker.handler import DeadLetter, Done, Handler, Outcome, Park
 from app_worker.program import run_program
 from app_worker.record import Origin, Record
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
+from app_worker.version import __version__
 from app_worker.worker import WorkerPlan, run_worker
-
-__version__ = "0.2.0"
 
 __all__ = [
     "AppWorkerError",

@@ -1,5 +1,3 @@
 """Sends events from Kafka to customers' endpoints, as signed webhooks."""
 
-from importlib.metadata import version
-
-__version__ = version("webhook-worker")
+__version__ = "0.2.0"

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import NamedTuple
 
+from webhook_worker import __version__
 from webhook_worker.endpoint import Endpoint
 from webhook_worker.signing import sign
 from webhook_worker.url import Url
 
 METHOD = "POST"
-USER_AGENT = f"webhook-worker/{version('webhook-worker')}"
+USER_AGENT = f"webhook-worker/{__version__}"
 MOST_HEADS = 4096
 """Endpoints whose part of the request is remembered; building one anew takes microseconds."""
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import (
@@ -17,7 +16,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+import kafka_utils
 from app_worker.observability.quick_histogram import QuickHistogram
+from app_worker.version import __version__
 
 Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
@@ -491,9 +492,7 @@ class WorkerMetrics:
 
     def tell_build(self, assignors: Iterable[str]) -> None:
         """Publish versions and assignors (in order of preference) as ``worker_build_info``."""
-        self.build_info.labels(
-            version("app-worker"), ",".join(assignors), version("kafka-utils")
-        ).set(1)
+        self.build_info.labels(__version__, ",".join(assignors), kafka_utils.__version__).set(1)
 
 
 def create_registry() -> CollectorRegistry:

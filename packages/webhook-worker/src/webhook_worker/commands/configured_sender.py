@@ -8,10 +8,11 @@ from webhook_worker.tls import tls_context
 
 def sender_of(webhook: WebhookSettings, limits: ConnectionLimits) -> Sender:
     """Not yet entered. Raises OSError if the authorities' file cannot be read any more."""
+    authorities = webhook.tls_cafile
     return Sender(
         webhook.egress_policy,
         limits,
         webhook.attempt_timeout_seconds,
-        tls=tls_context(webhook.tls_cafile),
+        tls=None if authorities is None else tls_context(authorities),
         proxy=webhook.egress_proxy,
     )

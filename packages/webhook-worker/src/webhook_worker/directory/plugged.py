@@ -1,11 +1,13 @@
 """Sources of endpoints that other packages bring, by entry points."""
 
 from contextlib import AbstractAsyncContextManager
-from importlib.metadata import entry_points
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from webhook_worker.directory import Directory
 from webhook_worker.errors import DirectoryError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP = "webhook_worker.directories"
 
@@ -20,6 +22,14 @@ class OpenDirectory(Protocol):
         text is logged: no secret may be in it.
         """
         ...
+
+
+def entry_points(*, group: str, name: str | None = None) -> "EntryPoints":
+    """Those of what is installed. Reading them takes memory that who has a file need not have."""
+    from importlib import metadata
+
+    found = metadata.entry_points(group=group)
+    return found if name is None else found.select(name=name)
 
 
 def plugged_names() -> tuple[str, ...]:

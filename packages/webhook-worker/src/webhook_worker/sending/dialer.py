@@ -17,6 +17,7 @@ from webhook_worker.sending.errors import (
 from webhook_worker.sending.handshake import shake_hands
 from webhook_worker.sending.resolver import Resolver
 from webhook_worker.sending.tunnel import Tunnel
+from webhook_worker.tls import tls_context
 
 MOST_LOOKUPS = 32
 """Names that are looked up at a time, besides those that nobody answers for in time."""
@@ -31,6 +32,8 @@ class _Way(Protocol):
 class Dialer:
     """Dials hosts as far as the policy allows.
 
+    Without ``tls`` the system's authorities are read at the first connection that needs them.
+
     Scheme, port and address are checked at every connection, and a connection that is kept needs
     no check. SNI and the certificate check use the host as named, whatever the way to it.
 
@@ -41,7 +44,7 @@ class Dialer:
     def __init__(
         self,
         policy: EgressPolicy,
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         *,
         patience: float,
         resolve: Resolve | None = None,
@@ -66,9 +69,15 @@ class Dialer:
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(Connection, sock=sock))[1]
         try:
-            return await shake_hands(sock, self._tls, host)
+            return await shake_hands(sock, self._context(), host)
         except OSError as error:
             raise TlsError(_tls_text(error)) from error
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            # The system's authorities take 2 MB, and some milliseconds of every start.
+            self._tls = tls_context()
+        return self._tls
 
     def too_late(self, began: float, heard: float) -> TransportError:
         """What it means that from ``began`` to the deadline no connection came about.

@@ -30,7 +30,6 @@ from webhook_worker.sending.errors import (
     TransportError,
 )
 from webhook_worker.sending.pool import ConnectionLimits, Pool
-from webhook_worker.tls import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -97,9 +96,7 @@ class Sender:
         share = attempt_timeout / 3
         self._exchanges: _Exchanges
         if transport is None:
-            dialer = Dialer(
-                policy, tls or tls_context(), patience=share, resolve=resolve, proxy=proxy
-            )
+            dialer = Dialer(policy, tls, patience=share, resolve=resolve, proxy=proxy)
             self._exchanges = Pool(dialer, limits, patience=share)
         else:
             # It loads httpx, which nobody needs without a transport of it.
