@@ -13,6 +13,8 @@ Rows = Mapping[str, Sequence[Figures] | str]
 """By name: what each repetition measured, or why there is nothing."""
 
 DIGITS = 4
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
 REASON_CHARACTERS = 100
 
 
@@ -20,6 +22,11 @@ def say(text: str) -> None:
     """What goes on, with the time and how busy the machine is, beside the tables."""
     load = os.getloadavg()[0]
     print(f"{time.strftime('%H:%M:%S')} {text} (load {load:.1f})", file=sys.stderr, flush=True)
+
+
+def say_figures(name: str, figures: Figures) -> None:
+    """What was just measured, for whoever waits, or has to stop it."""
+    say(f"{name}: {json.dumps(_short([figures]))}")
 
 
 def hush() -> None:

@@ -18,7 +18,7 @@ from benchmarks.fleet.receiver import ReceiverError
 from benchmarks.fleet.workers import SLOW, WORKERS, Start
 from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.table import Figures
-from benchmarks.tables import first_words, hush, say, show
+from benchmarks.tables import INTERRUPTED, first_words, hush, say, say_figures, show
 from deploy.demo.stage import StageError
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable
 
@@ -47,13 +47,15 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def rows_of(
-    here: Ground, starts: dict[str, Start | str], options: argparse.Namespace
-) -> dict[str, list[Figures] | str]:
+def _measure_all(
+    here: Ground,
+    starts: dict[str, Start | str],
+    options: argparse.Namespace,
+    rows: dict[str, list[Figures] | str],
+) -> None:
     """Each worker in turn, so often; what fails leaves the others alone."""
-    rows: dict[str, list[Figures] | str] = {
-        kind: start if isinstance(start, str) else [] for kind, start in starts.items()
-    }
+    for kind, start in starts.items():
+        rows[kind] = start if isinstance(start, str) else []
     for turn in range(options.repeat):
         for kind, start in starts.items():
             row = rows[kind]
@@ -68,10 +70,10 @@ def rows_of(
             say(f"{kind}, {turn + 1} of {options.repeat}")
             try:
                 row.append(measure(here, start, size, f"{kind}-{turn}"))
+                say_figures(kind, row[-1])
             except (FleetError, StageError) as error:
                 say(f"{kind} failed: {error}")
                 rows[kind] = first_words(error)
-    return rows
 
 
 def prepared(kinds: list[str], directory: Path) -> dict[str, Start | str]:
@@ -90,6 +92,8 @@ def main() -> int:
     """Print the tables; 3 when there are no brokers here."""
     options = _options()
     hush()
+    rows: dict[str, list[Figures] | str] = {}
+    status = 0
     try:
         with TemporaryDirectory() as directory:
             starts = prepared(options.workers, Path(directory))
@@ -100,13 +104,16 @@ def main() -> int:
                     f"medians of {options.repeat}",
                     flush=True,
                 )
-                rows = rows_of(here, starts, options)
+                _measure_all(here, starts, options, rows)
     except (BrokersUnavailable, ReceiverError, StageError) as error:
         print(error, file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        say("interrupted: what there is so far")
+        status = INTERRUPTED
     show(TABLES, rows)
     print("\nPromised of 100 processes:\n\n" + "\n".join(promises.judged(rows)))
-    return 0
+    return status
 
 
 if __name__ == "__main__":

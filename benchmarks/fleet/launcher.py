@@ -37,6 +37,8 @@ class Program:
     words: Sequence[str]
     environ: Mapping[str, str]
     """What it has beside the launcher's own."""
+    ready: Path | None = None
+    """The file that it keeps while it is ready, if it does so."""
 
 
 @dataclass(frozen=True, slots=True)

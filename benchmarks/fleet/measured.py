@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.fleet import coordinator
 from benchmarks.fleet.connections import Counting, Totals
@@ -71,7 +72,8 @@ def measure(ground: Ground, start: Start, size: Size, name: str) -> Figures:
     began = time.monotonic()
     fleet = Launched.start(ground.guard, directory / "processes", programs, ground.environ())
     try:
-        figures = _Measuring(ground, fleet, work, size).all(began)
+        files = [program.ready for program in programs if program.ready]
+        figures = _Measuring(ground, fleet, work, size).all(began, files)
         end = fleet.stop()
     except BaseException:
         fleet.kill()
@@ -91,9 +93,9 @@ class _Measuring:
         self._size = size
         self._counting = Counting(list(ground.brokers))
 
-    def all(self, began: float) -> dict[str, float | None]:
+    def all(self, began: float, ready_files: Sequence[Path]) -> dict[str, float | None]:
         """One phase after the other."""
-        asyncio.run(self._ready())
+        asyncio.run(self._ready(ready_files))
         ready = {
             "all ready": time.monotonic() - began,
             "CPU until then, each": cpu_seconds(self._pids) / len(self._pids),
@@ -108,13 +110,14 @@ class _Measuring:
             **self._at_work(leading),
         }
 
-    async def _ready(self) -> None:
+    async def _ready(self, files: Sequence[Path]) -> None:
         wanted = self._size
 
         def whole(group: Group) -> bool:
             members, owned = len(group.members), len(group.owners)
             stable = group.state == "Stable"
-            return stable and members == wanted.processes and owned == wanted.partitions
+            whole_group = members == wanted.processes and owned == wanted.partitions
+            return stable and whole_group and all(file.exists() for file in files)
 
         where = (self._work.servers, self._work.group, self._work.topic)
         await until(*where, whole, self._fleet.check, seconds=READY_SECONDS)

@@ -65,10 +65,13 @@ def ours(_: Path) -> Start:
             "WEBHOOK_DEAD_LETTER_TOPIC": f"{work.topic}.dead-letter",
             "WEBHOOK_ENDPOINTS": str(endpoints),
             "WORKER_METRICS_PORT": "0",
+            "WORKER_PROCESS_INDEX": str(worker),
+            "WORKER_READY_DIR": str(work.directory),
             "WORKER_LOG_LEVEL": "warning",
             "WORKER_MAX_IN_FLIGHT": str(IN_FLIGHT),
         }
-        return Program(["webhook-worker", "run"], environ)
+        ready = work.directory / f"ready.{worker}"
+        return Program(["webhook-worker", "run"], environ, ready)
 
     return start
 

@@ -19,7 +19,7 @@ from benchmarks.growth import simulated
 from benchmarks.growth.members import KINDS
 from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.table import Figures
-from benchmarks.tables import first_words, hush, say, show
+from benchmarks.tables import INTERRUPTED, first_words, hush, say, say_figures, show
 from deploy.demo.stage import StageError
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable
 
@@ -50,8 +50,9 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _real(here: Ground, starts: dict[str, Start | str], options: argparse.Namespace) -> Rows:
-    rows: Rows = {}
+def _real(
+    here: Ground, starts: dict[str, Start | str], options: argparse.Namespace, rows: Rows
+) -> None:
     for kind, start in starts.items():
         for processes in options.sizes:
             row = f"{kind}, {processes}"
@@ -62,45 +63,52 @@ def _real(here: Ground, starts: dict[str, Start | str], options: argparse.Namesp
             events = processes * EVENTS_EACH // SLOW.get(kind, 1)
             size = Size(processes, PARTITIONS, events, options.idle_seconds)
             try:
-                rows[row] = [measure(here, start, size, f"{kind}-{processes}")]
+                found = measure(here, start, size, f"{kind}-{processes}")
+                rows[row] = [found]
+                say_figures(row, found)
             except (FleetError, StageError) as error:
                 rows[row] = first_words(error)
-    return rows
 
 
-def _simulated(here: Ground, options: argparse.Namespace) -> Rows:
-    rows: Rows = {}
+def _simulated(here: Ground, options: argparse.Namespace, rows: Rows) -> None:
     for kind in options.kinds:
         for members in options.simulated:
             row = f"{kind}, {members:,}"
             say(f"simulated: {row}")
             try:
-                rows[row] = [simulated.measure(here, kind, members, options.idle_seconds)]
+                found = simulated.measure(here, kind, members, options.idle_seconds)
+                rows[row] = [found]
+                say_figures(row, found)
             except FleetError as error:
                 rows[row] = first_words(error)
-    return rows
 
 
 def main() -> int:
     """Print the tables; 3 when there are no brokers here."""
     options = _options()
     hush()
+    real: Rows = {}
+    simulated_rows: Rows = {}
+    status = 0
     try:
         with TemporaryDirectory() as directory:
             starts = prepared(options.workers if options.sizes else [], Path(directory))
             with ground(PARTITIONS) as here:
                 print(f"Kafka {DEFAULT_VERSION}, {os.cpu_count()} cores", flush=True)
-                if options.sizes:
-                    real = _real(here, starts, options)
-                    named = {f"{title}, by size": rows for title, rows in TABLES.items()}
-                    show(named, real)
-                if options.simulated:
-                    title = "SIMULATED members (the group's protocol alone) on real brokers"
-                    show({title: simulated.COLUMNS}, _simulated(here, options))
+                _real(here, starts, options, real)
+                _simulated(here, options, simulated_rows)
     except (BrokersUnavailable, ReceiverError, StageError) as error:
         print(error, file=sys.stderr)
         return 3
-    return 0
+    except KeyboardInterrupt:
+        say("interrupted: what there is so far")
+        status = INTERRUPTED
+    if real:
+        show({f"{title}, by size": columns for title, columns in TABLES.items()}, real)
+    if simulated_rows:
+        title = "SIMULATED members (the group's protocol alone) on real brokers"
+        show({title: simulated.COLUMNS}, simulated_rows)
+    return status
 
 
 if __name__ == "__main__":

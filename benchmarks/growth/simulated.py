@@ -20,7 +20,8 @@ from benchmarks.rebalance.ownership import Group
 from benchmarks.rebalance.table import Column, Figures
 from kafka_utils import Admin, TopicSpec
 
-PROCESSES = 4
+MEMBERS_EACH = 50
+"""In one process. A leader that thinks for long holds up those who share its process."""
 PARTITIONS_EACH = 2
 WHOLE_SECONDS = 300.0
 SETTLE_SECONDS = 5.0
@@ -81,7 +82,7 @@ class _Group:
         self._running: dict[str, Launched] = {}
 
     def measure(self, members: int, idle_seconds: float) -> dict[str, float | None]:
-        shares = _shares(members, min(PROCESSES, members))
+        shares = _shares(members, -(-members // MEMBERS_EACH))
         joined = self._begin("first", shares)
         joined_in = self._until_whole(members, joined)
         generation = max((line["generation"] for line in self._notes()), default=0)

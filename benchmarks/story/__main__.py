@@ -20,7 +20,7 @@ from benchmarks.story.fleets import EAGER, FLEETS
 from benchmarks.story.picture import stacked
 from benchmarks.story.plan import PARTITIONS, Plan
 from benchmarks.story.scene import perform
-from benchmarks.tables import first_words, hush, say, show
+from benchmarks.tables import INTERRUPTED, first_words, hush, say, say_figures, show
 from deploy.demo.stage import StageError
 from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable
 
@@ -49,9 +49,13 @@ def _options() -> argparse.Namespace:
 
 
 def _play_all(
-    here: Ground, kinds: list[str], directory: Path, plan: Plan, pictures: dict[str, str]
-) -> dict[str, list[Figures] | str]:
-    rows: dict[str, list[Figures] | str] = {}
+    here: Ground,
+    kinds: list[str],
+    directory: Path,
+    plan: Plan,
+    rows: dict[str, list[Figures] | str],
+    pictures: dict[str, str],
+) -> None:
     for kind in kinds:
         say(kind)
         try:
@@ -61,8 +65,8 @@ def _play_all(
             rows[kind] = first_words(error)
         else:
             rows[kind] = [told.figures]
+            say_figures(kind, told.figures)
             pictures[kind] = told.picture
-    return rows
 
 
 def main() -> int:
@@ -70,7 +74,9 @@ def main() -> int:
     options = _options()
     hush()
     plan = Plan(options.pods, options.processes, options.rate, options.pace)
+    rows: dict[str, list[Figures] | str] = {}
     pictures: dict[str, str] = {}
+    status = 0
     # A session may be as short as the pace makes it.
     extra = {"group.min.session.timeout.ms": str(LEAST_SESSION_MS)}
     try:
@@ -80,14 +86,17 @@ def main() -> int:
                 f"x {plan.pace:g}, Kafka {DEFAULT_VERSION}, {os.cpu_count()} cores",
                 flush=True,
             )
-            rows = _play_all(here, options.fleets, Path(directory), plan, pictures)
+            _play_all(here, options.fleets, Path(directory), plan, rows, pictures)
     except (BrokersUnavailable, ReceiverError, StageError) as error:
         print(error, file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        say("interrupted: what there is so far")
+        status = INTERRUPTED
     show({"A pod dies, a pod is stuck": COLUMNS}, rows)
     options.picture.write_text(stacked(pictures))
     print(f"\nThe picture is {options.picture}")
-    return 0
+    return status
 
 
 if __name__ == "__main__":
