@@ -41,6 +41,10 @@ def _ours(tools: Tools) -> Command:
     return _aiokafka(tools)
 
 
+def _worker(_: Tools) -> Command:
+    return [sys.executable, "-m", f"{PACKAGE}.controller_member"]
+
+
 def _confluent(program: str) -> Callable[[Tools], Command]:
     def command(tools: Tools) -> Command:
         if not _has_confluent(tools.confluent_python):
@@ -67,6 +71,8 @@ def _java(tools: Tools) -> Command:
 
 CLIENTS: Mapping[str, Callable[[Tools], Command]] = {
     "ours": _ours,
+    "worker": _worker,
+    "worker-drain": _worker,
     "ours-roundrobin": _aiokafka,
     "stock-roundrobin": _aiokafka,
     "stock-sticky": _aiokafka,
@@ -74,9 +80,10 @@ CLIENTS: Mapping[str, Callable[[Tools], Command]] = {
     "confluent": _confluent("confluent_member"),
     "confluent-aio": _confluent("confluent_aio_member"),
 }
-"""By name. `ours-roundrobin` is what our factory makes with an eager assignor."""
+"""By name. `worker` is our controller, which hands over, `worker-drain` the same without that;
+`ours-roundrobin` is what our factory makes with an eager assignor."""
 
-DEFAULT = tuple(name for name in CLIENTS if name != "ours-roundrobin")
+DEFAULT = tuple(name for name in CLIENTS if name not in ("ours-roundrobin", "worker-drain"))
 
 
 def command_of(client: str, tools: Tools) -> Command:
