@@ -117,23 +117,26 @@ def test_a_group_that_may_not_be_read_is_told_and_fails(
 
 
 @pytest.mark.parametrize(
-    ("handover", "said", "status"),
+    ("handover", "said", "warns"),
     [
-        ({"webhook.handover": {"retention.ms": "-1"}}, "as hand-over needs it", 0),
-        ({}, "not usable for hand-over: missing topic webhook.handover; create with: ", 1),
-        ({"webhook.handover": {"cleanup.policy": "compact"}}, "has cleanup.policy=compact", 1),
+        ({"webhook.handover": {"retention.ms": "-1"}}, "as hand-over needs it", False),
+        ({}, "not usable for hand-over: missing topic webhook.handover; create with: ", True),
+        ({"webhook.handover": {"cleanup.policy": "compact"}}, "has cleanup.policy=compact", True),
     ],
 )
-def test_the_topic_of_hand_over_is_looked_at_and_matters_where_it_is_to_be_used(
+def test_the_topic_of_hand_over_is_looked_at_and_warned_of_where_it_is_to_be_used(
     handover: dict[str, dict[str, str]],
     said: str,
-    status: int,
+    warns: bool,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     admin = FakeAdmin(TOPICS)
     admin.handover = handover
-    assert run(admin, monkeypatch, tmp_path, WORKER_HANDOVER="on") == status
-    assert said in capsys.readouterr().out
+    assert run(admin, monkeypatch, tmp_path, WORKER_HANDOVER="on") == 0
+    out, err = capsys.readouterr()
+    assert said in out
+    assert ("partitions that move are drained first" in err) == warns
     assert run(admin, monkeypatch, tmp_path, WORKER_HANDOVER="off") == 0
+    assert "drained" not in capsys.readouterr().err

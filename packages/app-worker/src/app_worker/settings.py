@@ -216,9 +216,9 @@ class WorkerSettings(Settings):
         "longer than the handler's time, shorter than `KAFKA_REBALANCE_TIMEOUT_MS`.",
     )
     handover: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = setting(
-        default="off",
+        default="on",
         description="Whether a partition that goes to another member goes at once, with what is in "
-        "work finished here (`on`, needs the topic `<topic>.handover`), or after that.",
+        "work finished here (`on`, where there is the topic `<topic>.handover`), or after that.",
     )
     watchdog_seconds: Annotated[float, Unit("seconds"), Bounds(ge=5, le=3600)] = setting(
         default=30.0,

@@ -138,7 +138,8 @@ def _settle(words: Words, verdict: Verdict, asked: Asked, metrics: WorkerMetrics
         _log.info("partitions are handed over with what is in flight", extra=detail)
     else:
         when = "at the end" if mode.on_revoke else "when they go"
-        level = logging.WARNING if why_not in CURABLE else logging.INFO
+        wrong = why_not in CURABLE and why_not is not WhyNot.TOPIC_MISSING  # It may not be wanted.
+        level = logging.WARNING if wrong else logging.INFO
         _log.log(level, "partitions are drained %s: %s", when, sentence, extra=detail)
 
 

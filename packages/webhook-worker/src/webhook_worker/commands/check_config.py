@@ -54,7 +54,7 @@ async def _connect(settings: AllSettings) -> int:
         complete = _tell_topics(plan, found)
         # A worker has no need of it, so that an older one's topics are enough.
         print(f"topic {replayed}: {_partitions(replayed, found)}, for dead-letters replay only")
-        usable = await _tell_handover(admin, settings)
+        await _tell_handover(admin, settings)
         readable = True
         ordered = (ORDERED_GROUP_SUFFIX,) if plan.ordered_topic else ()
         for suffix in ("", RETRY_GROUP_SUFFIX, *ordered):
@@ -63,7 +63,7 @@ async def _connect(settings: AllSettings) -> int:
                 print(f"group {group}: not asked, since topic {plan.topic} is missing")
             else:
                 readable &= await _tell_group(admin, group, TopicPartition(plan.topic, 0))
-    return OK if complete and usable and readable else FAILED
+    return OK if complete and readable else FAILED
 
 
 def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
@@ -75,16 +75,19 @@ def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     return complete
 
 
-async def _tell_handover(admin: Admin, settings: AllSettings) -> bool:
-    """Whether the topic of hand-over can be used, as far as that is seen without writing to it, if
-    it is to be used."""
+async def _tell_handover(admin: Admin, settings: AllSettings) -> None:
+    """Whether the topic of hand-over can be used, as far as that is seen without writing to it.
+
+    A worker has no need of it: it drains.
+    """
     topic = handover_topic(settings.webhook.topic)
     verdict = await look(admin, topic, CREATE_COMMAND)
     if verdict.why_not is None:
         print(f"topic {topic}: as hand-over needs it")
-        return True
+        return
     print(f"topic {topic}: not usable for hand-over: {verdict.sentence}")
-    return settings.worker.handover == "off"
+    if settings.worker.handover == "on":
+        print("warning: partitions that move are drained first: see above", file=sys.stderr)
 
 
 def _partitions(topic: str, found: Mapping[str, int]) -> str:
