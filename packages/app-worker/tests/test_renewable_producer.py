@@ -11,6 +11,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
 )
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app_worker.renewable_producer import Headers, RenewableProducer
@@ -29,6 +30,7 @@ class OneProducer:
         self.at_start: Exception | None = None
         self.started = self.stopped = False
         self.sent: list[str] = []
+        self.partitions = {7}
 
     async def start(self) -> None:
         if self.at_start:
@@ -52,7 +54,7 @@ class OneProducer:
         return self._answer(topic if partition is None else f"{topic}-{partition}")
 
     async def partitions_for(self, topic: str) -> set[int]:
-        return {7}
+        return self.partitions
 
     def create_batch(self) -> BatchBuilder:
         return BatchBuilder(
@@ -109,6 +111,18 @@ async def test_a_record_can_be_sent_in_a_batch_of_its_own() -> None:
     await producer.start()
     await producer.send_alone("t", value=b"x" * 99_999, key=None, headers=[("mine", None)])
     assert factory.made[0].sent == ["t-7 1"]
+    await producer.stop()
+
+
+async def test_a_record_that_is_sent_alone_goes_where_all_of_its_key_go() -> None:
+    factory = Factory()
+    producer = RenewableProducer(factory)
+    await producer.start()
+    factory.made[0].partitions = set(range(50))
+    for _ in range(3):
+        await producer.send_alone("t", value=b"v", key=b"k", headers=[])
+    of_key = DefaultPartitioner()(b"k", list(range(50)), list(range(50)))
+    assert factory.made[0].sent == [f"t-{of_key} 1"] * 3
     await producer.stop()
 
 

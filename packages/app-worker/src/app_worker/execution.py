@@ -133,10 +133,13 @@ class Execution:
 
     async def _enqueue(self, lane: Lane, record: Record, queued: Sequence[Enqueue]) -> Record:
         """Put these into the ordered topic, when it is their turn; return what is left."""
-        turn = lane.turns.turn(record.key, record.offset)
-        async with turn, asyncio.TaskGroup() as storing:
-            for each in queued:
-                storing.create_task(self._parking.enqueue(record, each))
+        async with lane.turns.turn(record.key, record.offset):
+            if len(queued) == 1:
+                await self._parking.enqueue(record, queued[0])
+            else:
+                async with asyncio.TaskGroup() as storing:
+                    for each in queued:
+                        storing.create_task(self._parking.enqueue(record, each))
         names = record.enqueued.union(each.delivery for each in queued)
         return record._replace(enqueued=names)
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app_worker.clients import Client, stop_client
+
+_PARTITIONER = DefaultPartitioner()
+"""The one that aiokafka's producer has; without a key it takes any partition."""
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +82,14 @@ class RenewableProducer:
     async def send_alone(
         self, topic: str, *, value: bytes | None, key: bytes | None, headers: Headers
     ) -> None:
-        """The same in a request of its own, to any partition: no other record is to blame."""
+        """The same in a request of its own: no other record is to blame.
+
+        It goes where all records of its key go, which may stand in an order there.
+        """
 
         async def send(producer: Producer) -> asyncio.Future[Any]:
-            partition = random.choice(sorted(await producer.partitions_for(topic)))
+            partitions = sorted(await producer.partitions_for(topic))
+            partition = _PARTITIONER(key, partitions, partitions)
             batch = producer.create_batch()
             batch.append(key=key, value=value, timestamp=None, headers=headers)
             batch.close()
