@@ -417,6 +417,20 @@ async def test_revoked_before_it_is_known_what_was_committed_it_commits_nothing(
         pair.old.handler.let_go(1, 0)
 
 
+async def test_a_partition_without_a_place_to_read_from_keeps_no_other_one_waiting() -> None:
+    pair = Pair()
+    pair.old.handler.hold(1, 0)
+    async with pair.working(B):
+        pair.old.consumer.leaderless = {A}
+        await pair.old.consumer.assign(A)
+        await asyncio.sleep(2)
+        began = now()
+        await pair.old.consumer.revoke()
+        assert now() - began < 0.1
+        assert A not in pair.old.consumer.group
+        pair.old.handler.let_go(1, 0)
+
+
 # What the coordinator answers.
 
 

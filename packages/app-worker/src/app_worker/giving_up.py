@@ -186,7 +186,10 @@ class GivingUp:
         return Step.RELEASE
 
     def _is_unsaid(self, lane: Lane) -> bool:
-        return lane.committed is None and lane.release is not None and self._lanes.alive(lane)
+        if lane.committed is not None or lane.release is None:
+            return False
+        # Of one that knows no place in its log yet there is nothing to be said.
+        return lane.tracker.committable is not None and self._lanes.alive(lane)
 
     async def _read_back(self, lanes: Collection[Lane], by: float) -> Step:
         """Look which map the coordinator has: one that was sent without an answer may be there."""
