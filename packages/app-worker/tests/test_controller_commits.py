@@ -98,3 +98,42 @@ async def test_trailing_offsets_without_records_are_committed_at_the_end_too() -
         await bench.consumer.assign(A)
         await soon()
     assert bench.consumer.group[A] == 9
+
+
+async def test_one_slow_commit_does_not_keep_the_next_one_waiting() -> None:
+    bench = Bench()
+    seconds = [0.5, 0.0]
+
+    async def slowly() -> None:
+        await asyncio.sleep(seconds.pop(0) if seconds else 0.0)
+
+    bench.consumer.refuse_commit = slowly
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1.8)
+        assert bench.consumer.group[A] == 1
+        bench.consumer.append(A, 1)
+        await asyncio.sleep(1.2)
+        assert bench.consumer.group[A] == 2, "a first commit may be slow by chance"
+
+
+async def test_a_coordinator_that_is_always_slow_is_asked_less_often() -> None:
+    bench = Bench()
+    tries = []
+
+    async def slowly() -> None:
+        tries.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.2)
+
+    bench.consumer.refuse_commit = slowly
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        await bench.consumer.assign(A)
+        for offset in range(200):
+            bench.consumer.append(A, offset)
+            await asyncio.sleep(0.1)
+        pauses = [round(later - sooner) for sooner, later in pairwise(tries)]
+        assert pauses[:2] == [1, 1]
+        assert pauses[2:4] == [4, 4]

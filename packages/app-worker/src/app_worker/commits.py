@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -113,6 +112,7 @@ class Commits:
         self._committer = committer
         self._lanes = lanes
         self._clock = clock
+        self._now = asyncio.get_running_loop().time
         self._position_of = position_of
         self._recall = recall
         self._results = metrics.commits
@@ -131,8 +131,8 @@ class Commits:
         while True:
             await asyncio.sleep(pause)
             result = await self._commit()
-            # A rebalance makes one commit slow, a slow coordinator all of them.
-            seconds = min(self._recent, default=0.0)
+            # A rebalance or a start makes one commit slow, a slow coordinator all of them.
+            seconds = min(self._recent) if len(self._recent) == RECENT else 0.0
             pause = pause_after(seconds, pause, passing=result in PASSING)
 
     async def flush(self, seconds: float) -> bool:
@@ -213,14 +213,14 @@ class Commits:
                     lane.maps_sent.append((now.offset, now.metadata))
             attempt = asyncio.ensure_future(self._committer.commit(offsets))
             self._under_way, self._taking_part = attempt, moved
-            began = time.monotonic()
+            began = self._now()
             try:
                 await asyncio.wait({attempt}, timeout=ATTEMPT_SECONDS)
             finally:
                 # Cancelled before it is sent again: aiokafka would send it in a later generation.
                 attempt.cancel()
                 self._under_way, self._taking_part = None, {}
-            self._recent.append(time.monotonic() - began)
+            self._recent.append(self._now() - began)
             self._seconds.observe(self._recent[-1])
             result = self._result(attempt)
             self._results.labels(self._scope.group_id, result).inc()
