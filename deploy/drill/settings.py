@@ -19,8 +19,8 @@ STEPS = (
     "assignor",
 )
 """In the order in which they are played; each can be played alone."""
-MEMBERSHIPS = ("dynamic", "static", "handover")
-"""Hand-over is of dynamic members, which give up a partition with what is in work on it."""
+MEMBERSHIPS = ("dynamic", "handover", "drain", "static")
+"""Dynamic members as they are by default; with and without hand-over, whatever that is; static."""
 
 
 class DrillSettingsError(ValueError):

@@ -72,8 +72,8 @@ def place_pods(
         name = f"pod-{number:02}"
         of_its_kind = {
             "static": {"KAFKA_GROUP_INSTANCE_ID": name},
-            "dynamic": {"WORKER_HANDOVER": "off"},
             "handover": {"WORKER_HANDOVER": "on"},
+            "drain": {"WORKER_HANDOVER": "off"},
         }
         pods.append(
             Pod(

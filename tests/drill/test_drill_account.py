@@ -213,8 +213,8 @@ def test_steps_are_played_in_their_own_order() -> None:
 
 
 def test_fleets_of_both_memberships_can_be_drilled_in_one_run() -> None:
-    settings = DrillSettings.from_environment({"MEMBERSHIP": "handover,static,dynamic"})
-    assert settings.memberships == ("dynamic", "static", "handover")
+    settings = DrillSettings.from_environment({"MEMBERSHIP": "static,drain,dynamic"})
+    assert settings.memberships == ("dynamic", "drain", "static")
     assert DrillSettings.from_environment({}).memberships == ("dynamic",)
 
 
