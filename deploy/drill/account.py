@@ -138,7 +138,9 @@ class Account:
         complaints = [_complaint(crash, event.partition, first, answered) for crash in crashes]
         reasons = complaints.count(None)
         beyond = max(0, len(again) - reasons)
-        said = next(filter(None, reversed(complaints)), "without a crash")
+        told = zip(crashes, complaints, strict=True)
+        followed = [why for crash, why in told if crash.over_ns >= first]
+        said = next(filter(None, [*followed, *reversed(complaints)]), "without a crash")
         return Counter({("once more for one crash" if reasons else said): beyond} if beyond else {})
 
     def _least_in_time(self, sent: Sequence[Sent]) -> float | None:

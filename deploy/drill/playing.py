@@ -102,9 +102,17 @@ async def played_through(ground: Ground) -> Told:
     account = Account(traffic.sent, tail.seen)
     if traffic.refused:
         say(f"{traffic.refused} events were not acknowledged; nothing was promised for them")
-    crashes = [crash for each in played for crash in each.crashes]
+    crashes = {
+        membership: [c for each in played if each.membership == membership for c in each.crashes]
+        for membership in ground.settings.memberships
+    }
     rows = [
-        (each, account.figures(each.window, each.untouched, crashes, each.led_anew_ns))
+        (
+            each,
+            account.figures(
+                each.window, each.untouched, crashes[each.membership], each.led_anew_ns
+            ),
+        )
         for each in played
     ]
     picture = drawn(owned, account.deliveries_by_second(), marks, PARTITIONS)

@@ -70,6 +70,14 @@ def test_a_crash_explains_what_was_in_flight_or_answered_just_before(
     assert figures.unexplained == ({why: 1} if why else {})
 
 
+def test_what_came_again_is_told_by_the_crash_that_followed_it() -> None:
+    account = Account([sent(0, 1)], [arrived(0, 1), answered(0, 3.5), arrived(0, 9)])
+    crashes = [crash(5, 0), crash(50, 0)]
+    assert account.figures(EVER, {0}, crashes).unexplained == {
+        "answered 1 s or more before the crash": 1
+    }
+
+
 def test_a_crash_explains_nothing_on_partitions_of_others() -> None:
     account = Account([sent(0, 1, partition=7)], [arrived(0, 1), arrived(0, 9)])
     [why] = account.figures(EVER, {7}, [crash(5, 6)]).unexplained
