@@ -178,7 +178,7 @@ class Way:
             *("--retry-partitions", str(RETRY_PARTITIONS)),
         )
         # The source, two delays, the dead letters and which were replayed, the state of endpoints.
-        assert len(created) == 6
+        assert len(created) == 7
 
     async def send(self, count: int, *more: str) -> set[str]:
         """Produce events by the command, all to one partition; their ids."""

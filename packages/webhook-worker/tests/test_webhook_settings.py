@@ -221,8 +221,9 @@ def test_each_topic_is_another_one() -> None:
         WEBHOOK_OPERATIONAL_EVENTS_TOPIC="webhook.x", WEBHOOK_ATTEMPT_LOG_TOPIC="webhook.x"
     )
     assert "another topic than those of WEBHOOK_OPERATIONAL_EVENTS_TOPIC" in problem
-    (problem,) = refused(WEBHOOK_ATTEMPT_LOG_TOPIC="webhook.endpoint-state")
-    assert "another topic than those of WEBHOOK_TOPIC" in problem
+    for name in ("webhook.endpoint-state", "webhook.handover"):
+        (problem,) = refused(WEBHOOK_ATTEMPT_LOG_TOPIC=name)
+        assert "another topic than those of WEBHOOK_TOPIC" in problem
 
 
 def test_operational_events_may_be_delivered_like_others() -> None:

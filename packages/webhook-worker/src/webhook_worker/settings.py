@@ -13,6 +13,7 @@ from app_worker.conversion import AfterValidator, BeforeValidator, Bounds
 from app_worker.delays import DelaySchedule, parse_duration
 from app_worker.environment import examine, news, sentence, unknown_variables
 from app_worker.errors import EnvironmentProblems
+from app_worker.handover.words import handover_topic
 from app_worker.settings import KafkaSettings, WorkerSettings, load_settings
 from app_worker.variables import Allowed, CommaList, Settings, Unit, setting, variable_of
 from webhook_worker.directory.plugged import plugged_names
@@ -299,7 +300,8 @@ class WebhookSettings(Settings):
         yield from _too_long("WEBHOOK_TOPIC", self.topic, [*endings, STATE_SUFFIX])
         yield from _too_long("WEBHOOK_DEAD_LETTER_TOPIC", self.dead_letter_topic, [REPLAYED_SUFFIX])
         names = self.topic_names
-        ours = (self.topic, *self.schedule.topics(), names.endpoint_state)
+        told = handover_topic(self.topic)
+        ours = (self.topic, *self.schedule.topics(), names.endpoint_state, told)
         taken = dict.fromkeys(ours, "WEBHOOK_TOPIC")
         events = None if names.operational_events == self.topic else names.operational_events
         for variable, shown, name in (
