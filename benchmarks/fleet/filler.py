@@ -14,6 +14,8 @@ from deploy.drill.stage import CUSTOMERS
 from deploy.local.guard import Guard
 
 BYTES = 1_000
+BATCH_BYTES = 900_000
+"""Whole batches are made here: the fleet stands still meanwhile, and its sessions go on."""
 FILL_SECONDS = 60.0
 SHORTEST_SESSION_SECONDS = 9.0
 """Less than aiokafka's default, which the peers have."""
@@ -33,13 +35,22 @@ def event(number: int) -> bytes:
 
 async def fill(servers: str, topic: str, partitions: int, count: int) -> None:
     """Return when all are acknowledged."""
-    async with AIOKafkaProducer(
-        bootstrap_servers=servers, max_batch_size=1_000_000, linger_ms=5
-    ) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=servers, max_batch_size=BATCH_BYTES) as producer:
+        batches = {partition: producer.create_batch() for partition in range(partitions)}
+        answers = []
         for number in range(count):
             # Customers and partitions take turns, and are not in step.
             partition = (number + number // partitions) % partitions
-            await producer.send(topic, event(number), partition=partition)
+            value = event(number)
+            if batches[partition].append(key=None, value=value, timestamp=None) is None:
+                full = batches[partition]
+                answers.append(await producer.send_batch(full, topic, partition=partition))
+                batches[partition] = producer.create_batch()
+                batches[partition].append(key=None, value=value, timestamp=None)
+        for partition, batch in batches.items():
+            if batch.record_count():
+                answers.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*answers)
 
 
 def fill_beside(guard: Guard, servers: str, topic: str, partitions: int, count: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -31,8 +31,9 @@ RECEIVERS = 2
 WARM_EVENTS = 20_000
 WARM_SECONDS = 60.0
 COMPILED = ("packages", "benchmarks", "deploy")
-DROPPED = ("_proxy", "pythondontwritebytecode")
-"""Ends of names of variables that no worker has; modules are compiled, as in an image."""
+DROPPED = ("_proxy", "pythondontwritebytecode", "session_timeout_ms", "heartbeat_interval_ms")
+"""Ends of names of variables that no worker has: modules are compiled, as in an image, and sessions
+are as long as each worker has them by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,10 @@ class Ground:
         """Delete it again, so that the brokers have the same to do for each fleet."""
         asyncio.run(_remove(self.servers, topic))
 
+    def parked(self, topic: str) -> int:
+        """How many events were put off into the delay topics of this topic."""
+        return asyncio.run(_parked(self.servers, topic))
+
     def coordinator(self, group: str) -> int:
         """The port of the broker that coordinates the group."""
         return asyncio.run(_coordinator(self.servers, group))
@@ -85,6 +90,21 @@ async def _remove(servers: str, topic: str) -> None:
             await admin.delete_topics(names)
     finally:
         await admin.close()
+
+
+async def _parked(servers: str, topic: str) -> int:
+    async with (
+        Admin(tuple(servers.split(","))) as admin,
+        AIOKafkaConsumer(bootstrap_servers=servers) as consumer,
+    ):
+        counts = await admin.partition_counts()
+        delays = [
+            TopicPartition(name, number)
+            for name, count in counts.items()
+            for number in range(count)
+            if name.startswith(f"{topic}.retry.")
+        ]
+        return sum((await consumer.end_offsets(delays)).values())
 
 
 async def _coordinator(servers: str, group: str) -> int:
