@@ -103,7 +103,7 @@ class Fleet:
         self.group = f"{self.topic}-group"
         self.ledger = Ledger()
         self.seconds: Callable[[Record], float] = lambda _: 0.0
-        self._in_flight: dict[tuple[int, int], str] = {}
+        self.in_flight: dict[tuple[int, int], str] = {}
 
     async def create(self, partitions: int) -> None:
         specs = [
@@ -132,7 +132,7 @@ class Fleet:
             )
             consumer = create_consumer(config)
             await consumer.start()
-            worker = Worker(name, self.ledger, self.seconds, consumer, elsewhere=self._in_flight)
+            worker = Worker(name, self.ledger, self.seconds, consumer, elsewhere=self.in_flight)
             metrics = WorkerMetrics(worker.registry)
             topic = handover_topic(self.topic)
             worker.controller = Controller(
@@ -185,6 +185,10 @@ class Fleet:
             ending.set()
             await sending
 
+    def is_busy(self, sent: Sequence[int], least: int) -> bool:
+        """Whether so many are sent, and some are in flight."""
+        return len(sent) > least and len(self.in_flight) >= 2
+
     async def send(self, *partitions: int) -> None:
         async with AIOKafkaProducer(bootstrap_servers=list(self.servers), acks="all") as kafka:
             for partition in partitions:
@@ -219,11 +223,13 @@ async def test_in_a_roll_under_slow_work_nothing_waits_is_lost_or_repeated(fleet
             for name in ("a", "b"):
                 stacks.append(AsyncExitStack())
                 workers.append(await stacks[-1].enter_async_context(fleet.worker(name)))
-            await asyncio.sleep(0.5)
             for name, old in zip(("c", "d"), stacks, strict=True):
+                enough = partial(fleet.is_busy, sent, len(sent) + 40)
+                await until(enough)
                 closing = asyncio.create_task(old.aclose())
                 workers.append(await last.enter_async_context(fleet.worker(name)))
                 await closing
+            await until(lambda: len(sent) > 150)
         await until(lambda: len(ledger.ended) == len(sent))
         await asyncio.sleep(1.5)  # The last periodic commit.
     assert (len(ledger.ended), ledger.repeated) == (len(sent), 0)

@@ -154,11 +154,6 @@ class Commits:
         """Commit once what moved; what is frozen and not acknowledged has always moved."""
         return ANSWERS[await self._commit()]
 
-    @property
-    def with_maps(self) -> bool:
-        """Whether the brokers take a commit's metadata, as far as is known."""
-        return self._with_maps
-
     def drop(self, lanes: Collection[Lane]) -> None:
         """Drop lanes, and abandon a commit under way that speaks for one of them."""
         self._lanes.drop(lanes)
