@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,9 +23,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourcePatternType,
     ResourceType,
 )
+from prometheus_client import CollectorRegistry
 
-from app_worker import KafkaSettings
+from app_worker import KafkaSettings, WorkerSettings
 from app_worker.environment import load
+from app_worker.handover.needs import WhyNot
+from app_worker.handover.words import handover_topic
+from app_worker.handover_topic.kept import Asked, kept_words
+from app_worker.observability.metrics import WorkerMetrics
 from deploy.demo.pods import free_port_ranges
 from deploy.image.not_ready import reason_of
 from deploy.kubernetes.kafka_needs import (
@@ -38,6 +43,7 @@ from deploy.kubernetes.kafka_needs import (
 )
 from deploy.local.broker_security import USERNAME
 from deploy.local.brokers import Cluster
+from kafka_utils import Admin, TopicSpec
 from tests.conftest import VERSION
 from tests.harness.command_line import printed
 from tests.harness.container import container, pod_directory
@@ -271,12 +277,41 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     assert [line for line in said if line["level"] in ("error", "critical")] == []
 
 
+@pytest.mark.parametrize(
+    ("rights", "why_not"),
+    [
+        (("Describe",), "no right DescribeConfigs"),
+        (("Describe", "DescribeConfigs", "Read"), "no right Write"),
+        (("DescribeConfigs", "Write"), "no right Read"),
+    ],
+)
+async def test_a_right_on_the_topic_of_hand_over_that_is_missing_is_named(
+    guarded: Cluster, rights: tuple[str, ...], why_not: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = f"events-{'-'.join(rights)}".lower()
+    name = handover_topic(topic)
+    kept = {"retention.ms": "-1"}
+    async with Admin((guarded.bootstrap_servers,)) as admin:
+        await admin.create([TopicSpec(name=name, partitions=1, replication=1, configs=kept)])
+    _grant(guarded.bootstrap_servers, [Grant(WORKER, "topic", name, rights, "a test")])
+    environ = sasl(guarded) | {"KAFKA_SASL_PASSWORD": guarded.credentials.password}
+    asked = Asked(
+        topic=topic,
+        create_command="make-the-topics",
+        kafka=load(KafkaSettings, environ),
+        worker=load(WorkerSettings, environ),
+    )
+    async with kept_words(asked, WorkerMetrics(CollectorRegistry())) as words:
+        assert words.mode.why_not is WhyNot.REFUSED
+    assert f"{why_not} on topic {name}" in caplog.text
+
+
 def _grant_all(servers: str) -> None:
-    wanted = [
-        each
-        for grant in grants(load(WebhookSettings, EVERYTHING), GROUP)
-        for each in bindings(grant)
-    ]
+    _grant(servers, grants(load(WebhookSettings, EVERYTHING), GROUP))
+
+
+def _grant(servers: str, wanted_rights: Iterable[Grant]) -> None:
+    wanted = [each for grant in wanted_rights for each in bindings(grant)]
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     for granted in admin.create_acls(wanted).values():
         granted.result(PATIENCE_SECONDS)

@@ -5,9 +5,11 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
@@ -18,11 +20,12 @@ from app_worker.environment import load
 from app_worker.handover.needs import WhyNot, Words
 from app_worker.handover.words import Kind, Word
 from app_worker.handover_topic import kept
+from app_worker.handover_topic import reader as reader_module
 from app_worker.handover_topic.kept import Asked, kept_words
 from app_worker.observability.metrics import WorkerMetrics
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, TopicSpec
-from tests.conftest import ExistingCluster
+from tests.conftest import VERSION, ExistingCluster
 
 PATIENCE_SECONDS = 40
 DAY_MS = 86_400_000
@@ -266,3 +269,26 @@ async def test_a_topic_that_is_missing_is_used_once_it_was_made(scene: Scene) ->
         await comes_on(words)
     assert scene.counted("worker_handover_mode", mode="on", reason="") == 1
     assert scene.counted("worker_handover_mode", mode="off", reason="topic_missing") == 0
+
+
+async def test_brokers_that_make_what_they_are_asked_for_are_not_asked_for_the_topic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "ENDS_SECONDS", 1.0)
+    makes = {"auto.create.topics.enable": "true"}
+    with Cluster(VERSION, directory=tmp_path / "kafka", brokers=1, extra=makes) as willing:
+        scene = scene_of(willing.bootstrap_servers)
+        async with scene.words() as words:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await words.writer.open("g", NONCE, scene.topic)
+            reader = words.reader(Heard())
+            reader.read_from({0: 0})
+            with pytest.raises((KafkaError, OSError)):
+                await reader.ends([0])
+            await reader.close()
+        async with scene.admin() as admin:
+            assert scene.words_topic not in await admin.list_topics()
+            async with AIOKafkaProducer(bootstrap_servers=scene.servers) as usual:
+                await usual.partitions_for(scene.words_topic)
+            assert scene.words_topic in await admin.list_topics()
