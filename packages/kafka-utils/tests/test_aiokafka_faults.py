@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+from aiokafka.client import ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
@@ -280,6 +281,29 @@ async def test_a_join_tells_the_rebalance_timeout_and_waits_longer() -> None:
     (request,) = brokers.sent
     assert request._rebalance_timeout == 60_000
     assert connection._request_timeout == 65.0
+
+
+async def test_a_join_waits_for_no_connection_that_it_does_not_need() -> None:
+    brokers = Brokers(JoinGroupRequest=joined)
+    done: list[str] = []
+
+    async def ready(_: int, *, group: object) -> bool:
+        done.append(f"connect {group}")
+        return True
+
+    async def send(_: int, request: Any, *, group: object) -> Any:
+        done.append(f"send {group}")
+        await asyncio.sleep(0)
+        return joined(request)
+
+    brokers.ready = ready  # type: ignore[method-assign]
+    brokers.send = send  # type: ignore[assignment, method-assign]
+    ours = transport(brokers)
+    await ours.find()
+    await ours.join("", [("range", b"")])
+    assert done == ["connect joins", "send joins"], "the answer is a member id, and comes at once"
+    await ours.join("m", [("range", b"")])
+    assert done[2:] == ["send joins", f"connect {ConnectionGroup.COORDINATION}"]
 
 
 def refusing_once(error: type[KafkaError], meanwhile: Callable[[], None]) -> Callable[[Any], Any]:

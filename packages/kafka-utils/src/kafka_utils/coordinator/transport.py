@@ -5,6 +5,7 @@ has joined. What came behind it (a heartbeat, a commit) would wait as long, and 
 next generation.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -78,7 +79,7 @@ class BrokerTransport:
             # While a cluster is starting, it makes the offsets topic first.
             await self._client.force_metadata_update()
             raise GroupCoordinatorNotAvailableError from None
-        if not await self._client.ready(node, group=ConnectionGroup.COORDINATION):
+        if not await self._client.ready(node, group=JOINS):
             raise NodeNotReadyError(f"the coordinator is broker {node}, which cannot be connected")
         if self._node is None:
             self._node = node
@@ -104,9 +105,15 @@ class BrokerTransport:
             PROTOCOL_TYPE,
             list(protocols),
         )
-        answer = await send_within(
-            self._client, self._coordinator(), request, JOINS, self._join_seconds
-        )
+        node = self._coordinator()
+        joining = send_within(self._client, node, request, JOINS, self._join_seconds)
+        if member_id or member.group_instance_id is not None:
+            # The coordinator takes its time now: the other connection is made meanwhile.
+            answer, _ = await asyncio.gather(
+                joining, self._client.ready(node, group=ConnectionGroup.COORDINATION)
+            )
+        else:
+            answer = await joining
         if for_code(answer.error_code) is MemberIdRequired:
             return MemberIdGiven(answer.member_id)
         _raise(answer.error_code)
