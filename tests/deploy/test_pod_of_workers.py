@@ -197,7 +197,7 @@ def test_a_pod_becomes_ready_and_finishes_at_sigterm_what_is_in_flight(
             receiver.release.set()
             assert pod.ended() == 0
         assert receiver.requests == 1
-        assert described(environ)["lag"] <= 1, "what was in flight may be handed over, to nobody yet"
+        assert described(environ)["lag"] <= 1, "what was in flight is handed over, to nobody yet"
         for ready in directory.glob("ready.*"):
             ready.unlink()
         with container(directory, environ) as pod:
