@@ -115,7 +115,7 @@ class Way:
         self.sender = ScriptedSender(answers)
         self.registry = CollectorRegistry()
         metrics = WebhookMetrics(self.registry)
-        self.isolation = Isolation(100, 100, metrics, jitter=lambda: 0.0)
+        self.isolation = Isolation(100, 100, metrics, jitter=lambda: 0.0, waited=lambda: 0.0)
         self.states: dict[str, EndpointState] = {}
         self.written: list[tuple[str, bytes | None]] = []
         self.announced: list[Announcement] = []

@@ -34,11 +34,23 @@ def now() -> float:
 class Fleet:
     """Places for deliveries, as a worker has them, and endpoints that answer as the test says."""
 
-    def __init__(self, places: int = 100, most: int | None = None, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        places: int = 100,
+        most: int | None = None,
+        share: float = 1.0,
+        waits: float = 0.0,
+    ) -> None:
+        """``waits`` is the part of all time in which this process waits for a processor."""
         self.registry = CollectorRegistry()
         metrics = WebhookMetrics(self.registry)
         self.isolation = Isolation(
-            places, most or places, metrics, share=lambda: share, jitter=lambda: 0.0
+            places,
+            most or places,
+            metrics,
+            share=lambda: share,
+            jitter=lambda: 0.0,
+            waited=lambda: waits * now(),
         )
         self.answers: dict[str, tuple[float, Attempt]] = {}
         self.seen: Counter[tuple[str, str]] = Counter()
@@ -402,6 +414,15 @@ async def test_while_the_process_itself_stands_still_no_endpoint_counts_as_silen
     await asyncio.sleep(5.05)
     stood.append(0.5)  # Nothing ran for half a second.
     await asyncio.gather(*works)
+    assert {reason for _, reason in fleet.seen} == {"ok"}
+
+
+async def test_what_a_process_waits_for_a_processor_is_charged_to_no_endpoint() -> None:
+    fleet = Fleet(waits=0.95)
+    endpoints = [endpoint(str(number)) for number in range(50)]
+    for each in endpoints:
+        fleet.answers[each.id] = (3.0, OK)
+    await fleet.flood(lambda number: endpoints[number // 3 % 50], 30)
     assert {reason for _, reason in fleet.seen} == {"ok"}
 
 

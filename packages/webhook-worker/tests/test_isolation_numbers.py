@@ -1,12 +1,21 @@
 """How many attempts an endpoint may have, how long a circuit is open, how fast is too fast."""
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook_worker.isolation.breaker import LONGEST_OPEN_SECONDS, Breaker
 from webhook_worker.isolation.cap import Cap
+from webhook_worker.isolation.clock import processor_waits
 from webhook_worker.isolation.pace import BURST_SECONDS, Pace
+
+WAITS = Path("/proc/thread-self/schedstat")
 
 verdicts = st.lists(st.booleans(), max_size=200)
 
@@ -148,3 +157,29 @@ def test_who_waits_as_long_as_it_is_told_is_let_through(rate: float) -> None:
     assert now >= (50 - max(1.0, BURST_SECONDS * rate) - 1) / rate
     assert not pace.is_idle(now)
     assert pace.is_idle(now + 60 / rate)
+
+
+@pytest.mark.skipif(not WAITS.exists(), reason="the system does not count it")
+def test_a_thread_that_shares_a_processor_knows_how_long_it_waited_for_it() -> None:
+    allowed = os.sched_getaffinity(0)
+    waited = processor_waits()
+    before, give_up = waited(), time.monotonic() + 30
+    os.sched_setaffinity(0, {min(allowed)})
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        while waited() == before:
+            assert time.monotonic() < give_up
+    finally:
+        other.kill()
+        other.wait()
+        os.sched_setaffinity(0, allowed)
+
+
+def test_where_the_system_does_not_count_it_nothing_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert processor_waits()() == 0.0

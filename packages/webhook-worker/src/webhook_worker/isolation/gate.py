@@ -66,15 +66,17 @@ class Isolation:
         *,
         share: Callable[[], float] = lambda: 1.0,
         jitter: Callable[[], float] = random.random,
+        waited: Callable[[], float] | None = None,
     ) -> None:
         """``places`` is how many records may be in flight; ``share`` the part of the whole fleet's
-        work that is done here, by which the rate limit of an endpoint is divided."""
+        work that is done here, by which the rate limit of an endpoint is divided.
+        ``waited`` is the one of LivedClock."""
         self._places = places
         self._half = places * HALF
         self._most = most_per_endpoint
         self._share = share
         self._jitter = jitter
-        self._lived = LivedClock(lambda: self._inside)
+        self._lived = LivedClock(lambda: self._inside, waited)
         self._clock = self._lived.now
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._busy: dict[Standing, None] = {}
