@@ -18,6 +18,7 @@ from app_worker.handler import (
     SetsAside,
 )
 from app_worker.lanes import Lane, Running
+from app_worker.loop_clock import loop_clock
 from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.ordered_lane import OrderedLane
@@ -61,7 +62,7 @@ class Execution:
         self._parking = parking
         self._limits = limits
         self._limit = TimeLimit(timeout_seconds)
-        self._clock = asyncio.get_running_loop().time
+        self._clock = loop_clock()
         self._seconds = metrics.handler_seconds
         self._errors = metrics.handler_errors
         self._done = metrics.outcomes.labels("done")

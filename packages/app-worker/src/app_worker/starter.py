@@ -11,6 +11,7 @@ from app_worker.admission import Admission, Source
 from app_worker.arrival import Arrival
 from app_worker.execution import Blocked, Execution
 from app_worker.lanes import Lane, Lanes, Running
+from app_worker.loop_clock import loop_clock
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.owing import Owing
 from app_worker.time_limit import Call
@@ -49,7 +50,7 @@ class Starter:
         self._records = metrics.records.labels(source.value)
         self._now = now
         self._loop = asyncio.get_running_loop()
-        self._clock = self._loop.time
+        self._clock = loop_clock()
         self._room = room
         self._owing = owing
         self._context = copy_context()

@@ -1,5 +1,6 @@
 """Decides what an attempt leads to: delivered, parked for a later one, or given up."""
 
+from functools import lru_cache
 from typing import Literal
 
 from app_worker.delays import DelaySchedule
@@ -40,7 +41,7 @@ def outcome_of(
             return Park(endpoint_id, charged, delay, attempt.kind, detail, postponed + 1)
         return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
     if attempt.is_success:
-        return Done(endpoint_id)
+        return _done(endpoint_id)
     said = _one_line(attempt.body_start)
     detail = f"status {attempt.status}: {said}" if said else f"status {attempt.status}"
     if attempt.status == GONE:
@@ -48,6 +49,10 @@ def outcome_of(
     return park_or_give_up(
         endpoint_id, attempts, schedule, "status", detail, retry_after=attempt.retry_after
     )
+
+
+_done = lru_cache(4096)(Done)
+# A frozen value, and nearly every outcome is one.
 
 
 def park_or_give_up(

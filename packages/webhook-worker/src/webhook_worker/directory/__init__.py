@@ -103,7 +103,10 @@ class Snapshot:
     def endpoints_for(self, customer_id: str, event_type: str) -> tuple[Endpoint, ...]:
         """See Directory."""
         known = self._by_customer.get(customer_id, ())
-        return tuple([endpoint for endpoint in known if endpoint.wants(event_type)])
+        for endpoint in known:
+            if not endpoint.wants(event_type):
+                return tuple([each for each in known if each.wants(event_type)])
+        return known
 
     def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
         """See Directory."""

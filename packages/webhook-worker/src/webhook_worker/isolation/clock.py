@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from app_worker.loop_clock import loop_clock
+
 BEAT_SECONDS = 0.05
 LONGEST_STEP_SECONDS = 1.5 * BEAT_SECONDS
 """More than that between two looks is a time in which nothing of this process ran."""
@@ -28,7 +30,7 @@ class LivedClock:
         self._waited = waited or processor_waits()
         self._waited_before = self._waited()
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
+        self._time = loop_clock()
         self._seen = self._time()
         self._stood = 0.0
         self._told = self._seen

@@ -55,7 +55,7 @@ class AnswerReader:
         self.status = 0
         """0 until the head has come whole."""
         self.headers: Headers = []
-        self.body = bytearray()
+        self.body: bytes | bytearray = b""
         self.is_complete = False
         self.may_be_followed = False
         """Whether the connection can serve another request once the answer is complete."""
@@ -124,7 +124,12 @@ class AnswerReader:
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
         if not self.is_complete:
-            self.body += piece
+            if not self.body:
+                self.body = piece  # It is nearly always the only one.
+            elif isinstance(self.body, bytearray):
+                self.body += piece
+            else:
+                self.body = bytearray(self.body + piece)
             if len(self.body) >= MOST_BODY_BYTES:
                 self.is_complete = True
 

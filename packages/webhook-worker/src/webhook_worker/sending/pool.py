@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from app_worker.loop_clock import loop_clock
 from webhook_worker.request import Check, Origin, Request
 from webhook_worker.sending.answer import Answer
 from webhook_worker.sending.connection import Connection
@@ -65,7 +66,7 @@ class Pool:
 
     async def open(self) -> None:
         """Nothing is connected before it is needed."""
-        self._clock = asyncio.get_running_loop().time
+        self._clock = loop_clock()
 
     async def aclose(self) -> None:
         """Close the idle connections."""

@@ -1,12 +1,12 @@
 """Makes an attempt: one HTTP request under one deadline, and what came back as a value."""
 
-import asyncio
 import logging
 import ssl
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from app_worker.loop_clock import loop_clock
 from app_worker.send_gate import GivenUpError
 from webhook_worker.attempt import Answered, Attempt, Failed, FailureKind, parse_retry_after
 from webhook_worker.egress import EgressPolicy
@@ -105,7 +105,7 @@ class Sender:
             self._exchanges = HttpxExchange(transport, policy, patience=share)
 
     async def __aenter__(self) -> Self:
-        self._clock = asyncio.get_running_loop().time
+        self._clock = loop_clock()
         await self._exchanges.open()
         return self
 
