@@ -204,6 +204,94 @@ async def test_a_partition_may_have_more_than_its_share_of_memory_while_others_l
         assert (0, 4) in bench.handler.finished
 
 
+async def test_a_key_that_has_more_than_fits_is_delivered_while_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordered_lane, "MOST_HELD_RECORDS", 20)
+    bench = Bench(source=Source.ORDERED)
+    bench.handler.seconds = lambda _: 5.0
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(A, *(queued(A, offset, b"x", b"busy") for offset in range(15)))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(1)
+        bench.consumer.put(A, *(queued(A, offset, b"x", b"busy") for offset in range(15, 60)))
+        bench.consumer.put(A, queued(A, 60, b"y", b"other"))
+        await asyncio.sleep(400)
+        assert given_up(bench) == set()
+        assert bench.consumer.group[A] == 61
+
+
+async def test_nobody_waits_for_ever_for_a_key_that_goes_on_and_has_more_than_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordered_lane, "MOST_HELD_RECORDS", 20)
+    bench = Bench(source=Source.ORDERED, max_poll_records=10)
+    bench.handler.seconds = lambda record: 15.0 if record.delivery == "slow" else 0.0
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(A, *(queued(A, offset, b"x", b"slow") for offset in range(100)))
+        bench.consumer.put(A, queued(A, 100, b"y", b"other"))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(ordered_lane.LONGEST_BEHIND_SECONDS + 100)
+        assert given_up(bench) == {b"slow"}
+        assert (0, 100) in bench.handler.finished
+
+
+async def test_who_has_the_most_bytes_gives_way_where_memory_is_what_is_full() -> None:
+    bench = Bench(fails_until(1e9, 0, 1, delay=600.0), source=Source.ORDERED)
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        await bench.consumer.assign(A)
+        large = b"v" * 3_000
+        bench.consumer.put(
+            A,
+            queued(A, 0, b"x", b"large", large),
+            *(queued(A, offset, b"x", b"many") for offset in range(1, 9)),
+            *(queued(A, offset, b"x", b"large", large) for offset in range(9, 12)),
+        )
+        await asyncio.sleep(2)
+        assert given_up(bench) == {b"large"}
+
+
+async def test_a_partition_that_others_have_filled_the_memory_of_gets_room_too() -> None:
+    handler = fails_until(1e9, 0, delay=600.0)
+    bench = Bench(handler, source=Source.ORDERED, limits=Admission(100, 4_000))
+    async with bench.running():
+        bench.consumer.group |= {A: 0, B: 0}
+        await bench.consumer.assign(A, B)
+        kilobyte = b"v" * 1_000
+        bench.consumer.put(A, *(queued(A, offset, b"x", b"bad", kilobyte) for offset in range(3)))
+        await asyncio.sleep(2)
+        bench.consumer.put(B, queued(B, 0, b"x", b"worse", kilobyte))
+        await asyncio.sleep(2)
+        bench.consumer.put(A, queued(A, 3, b"y", b"good"))
+        await asyncio.sleep(60)
+        assert (0, 3) in bench.handler.finished
+        assert given_up(bench) == {b"bad"}
+
+
+async def test_the_oldest_record_is_waited_for_while_it_is_in_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordered_lane.OrderedLane, "most_span", 30)
+    bench = Bench(fails_until(1e9, 5, delay=600.0), source=Source.ORDERED)
+    bench.handler.seconds = lambda record: 15.0 if record.offset == 0 else 0.0
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(
+            A,
+            queued(A, 0, b"x", b"slow"),
+            *(queued(A, offset, b"%d" % offset, b"good") for offset in range(1, 5)),
+            *(queued(A, offset, b"x", b"failing") for offset in range(5, 7)),
+            *(queued(A, offset, b"%d" % offset, b"good") for offset in range(7, 31)),
+        )
+        await bench.consumer.assign(A)
+        await asyncio.sleep(20)
+        assert given_up(bench) == set()
+        assert (0, 0) in bench.handler.finished
+
+
 async def test_who_holds_the_oldest_record_gives_way_when_the_rest_is_too_far_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,7 +81,7 @@ def test_of_a_key_each_record_starts_after_all_before_it_have_their_outcome(
                 now += seconds
             case ("give up", str(delivery)):
                 queues.give_up(delivery, given_up)
-                waiting = queues.waiting_by_delivery()[delivery]
+                waiting = queues.waiting[delivery]
                 theirs = [key for key in came if key[0] == delivery]
                 working = sum(key_of(one)[0] == delivery for one in in_work)
                 assert waiting + working == sum(len(came[key]) - len(over[key]) for key in theirs)
@@ -89,6 +89,9 @@ def test_of_a_key_each_record_starts_after_all_before_it_have_their_outcome(
         assert queues.held == open_now
         assert queues.ready or in_work or not queues.leaving
         assert 0 <= queues.held_back <= queues.held
+        assert queues.waiting.total() == open_now - len(in_work)
+        assert {name for name, count in queues.waiting_bytes.items() if count} == {*queues.waiting}
         assert queues.blocked_keys == len(list(queues.blocked_heads()))
     assert over == came or not came
+    assert not queues.waiting
     assert (queues.held, queues.held_back, queues.blocked_keys, queues.leaving) == (0, 0, 0, 0)

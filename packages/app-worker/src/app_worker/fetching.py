@@ -159,8 +159,15 @@ class Fetching:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     def _with_room(self) -> list[Lane]:
-        lanes = [lane for lane in self._lanes if lane not in self._suspects]
-        return [lane for lane in lanes if self._has_room(lane)]
+        with_room = []
+        for lane in self._lanes:
+            if lane in self._suspects:
+                continue
+            if self._has_room(lane):
+                with_room.append(lane)
+            elif lane.make_room():
+                self._offer(lane)
+        return with_room
 
     def _has_room(self, lane: Lane) -> bool:
         share = self._max_buffered_bytes // max(1, len(self._lanes))

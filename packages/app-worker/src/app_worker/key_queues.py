@@ -42,6 +42,10 @@ class KeyQueues:
         """Records here, those in work included."""
         self.held_back = 0
         """Of those the ones of blocked keys."""
+        self.waiting: Counter[str | None] = Counter()
+        """How many records wait, for a time or for their turn, by the name of the delivery."""
+        self.waiting_bytes: Counter[str | None] = Counter()
+        """And how large they are together."""
 
     @property
     def ready(self) -> int:
@@ -63,6 +67,7 @@ class KeyQueues:
         self.held += 1
         self.leaving += arrival.unfit is not None
         self.held_back += key in self._blocked
+        self._count_waiting(arrival, 1)
         queue = self._queues.get(key)
         if queue is None:
             self._queues[key] = deque([arrival])
@@ -85,7 +90,9 @@ class KeyQueues:
         else:
             self._ready.popleft()
         self._in_work.add(key)
-        return self._queues[key][0]
+        arrival = self._queues[key][0]
+        self._count_waiting(arrival, -1)
+        return arrival
 
     def complete(self, arrival: Arrival) -> None:
         """What was in work has its outcome: the next one of its key is its head."""
@@ -111,6 +118,7 @@ class KeyQueues:
             self.held_back += len(queue)
         queue[0] = arrival
         self._in_work.remove(key)
+        self._count_waiting(arrival, 1)
         if len(queue) > 1 and (given_up := queue[1].unfit) is not None:
             # Those behind it were given up meanwhile, and are not to wait for it.
             self._give_up(arrival, replace(given_up, attempts=arrival.record.attempts))
@@ -132,22 +140,30 @@ class KeyQueues:
                 waiting.append(entry)
         heapq.heapify(waiting)
         self._due = waiting
-        for arrival in self._waiting(delivery):
+        for arrival in self._those_waiting(delivery):
             if arrival.unfit is None:
                 self._give_up(arrival, dead(arrival.record))
 
-    def waiting_by_delivery(self) -> Counter[str | None]:
-        """How many records wait, for a time or for their turn, by the name of the delivery."""
-        return Counter(each.record.delivery for each in self._waiting())
+    def goes_on(self, delivery: str | None) -> bool:
+        """Whether anything of this name is in work that has not failed before."""
+        working = (key for key in self._in_work if key.delivery == delivery)
+        return any(key not in self._blocked for key in working)
+
+    def _count_waiting(self, arrival: Arrival, number: int) -> None:
+        name = arrival.record.delivery
+        self.waiting[name] += number
+        self.waiting_bytes[name] += number * arrival.size
+        if not self.waiting[name]:
+            del self.waiting[name], self.waiting_bytes[name]
 
     def _give_up(self, arrival: Arrival, dead: DeadLetter) -> None:
         arrival.unfit = dead
         arrival.record = arrival.record._replace(not_before_ms=0)
         self.leaving += 1
 
-    def _waiting(self, *deliveries: str | None) -> Iterator[Arrival]:
+    def _those_waiting(self, delivery: str | None) -> Iterator[Arrival]:
         for key, queue in self._queues.items():
-            if not deliveries or key.delivery in deliveries:
+            if key.delivery == delivery:
                 yield from islice(queue, key in self._in_work, None)
 
     def _next(self, now: float) -> OrderKey | None:

@@ -273,6 +273,10 @@ class Lane:
             and not self.seconds_left(now_ms, clock)
         )
 
+    def make_room(self) -> bool:
+        """Where there is no room and nothing makes any: return whether more may start now."""
+        return False
+
     @property
     def oldest(self) -> Running | None:
         """The record that everything else of the partition waits for to be committed, in work."""

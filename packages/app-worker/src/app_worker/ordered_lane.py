@@ -22,6 +22,9 @@ MOST_HELD_RECORDS = 10_000
 ORDERED_SPAN_RECORDS = 50_000
 """So many are delivered from the oldest open record on at most: some 5 MB of bookkeeping."""
 
+LONGEST_BEHIND_SECONDS = 900.0
+"""So late, at most, others of a partition are for one that fills it without having failed."""
+
 OVERFLOW = "order_overflow"
 """The reason of what was given up so that others go on."""
 
@@ -33,7 +36,8 @@ class OrderedLane(Lane):
 
     A record that is to be tried again stays open and in memory, and its key waits. Once the lane
     has taken as much as it may, whoever keeps it full is given up: others' deliveries, which share
-    the partition, never wait for a blocked key.
+    the partition, never wait for a blocked key. Who only has more than can be delivered at once
+    makes room by itself, and is waited for, but not for ever.
     """
 
     most_span = ORDERED_SPAN_RECORDS
@@ -59,12 +63,16 @@ class OrderedLane(Lane):
         self._clock = asyncio.get_running_loop().time
         self._shares = (math.inf, math.inf)
         """Of this lane, and of all together, in bytes."""
+        self._newest_ms = 0
+        """When, in unix ms, the record that came last was put in line."""
 
     def take(self, arrivals: Iterable[Arrival]) -> int:
         """See Lane; what is more than may be kept makes somebody give way."""
         before = super().take(arrivals)
         while self._buffered:
-            self._queues.add(self._buffered.popleft())
+            arrival = self._buffered.popleft()
+            self._newest_ms = max(self._newest_ms, arrival.record.queued_ms)
+            self._queues.add(arrival)
         self._give_way()
         return before
 
@@ -110,6 +118,10 @@ class OrderedLane(Lane):
         self._shares = (share_bytes, share_bytes * self._count_of_all())
         return self.readable and self._queues.ready < LANE_BUFFER_RECORDS and not self._is_full
 
+    def make_room(self) -> bool:
+        """See Lane; what is in other lanes may have filled this one."""
+        return self.readable and self._give_way()
+
     @property
     def buffered(self) -> int:
         """See Lane."""
@@ -143,19 +155,18 @@ class OrderedLane(Lane):
         share, of_all = self._shares
         return self.buffered_bytes >= max(share, 1) and self._bytes_of_all() >= of_all
 
-    def _give_way(self) -> None:
-        """Make room, if there is none and nothing that may start makes any."""
+    def _give_way(self) -> bool:
+        """Make room, if there is none and nothing that may start makes any.
+
+        Return whether somebody was given up now.
+        """
         queues = self._queues
-        if not self._is_full or queues.ready or queues.leaving:
-            return
-        waiting = queues.waiting_by_delivery()
-        if not waiting:
-            return
-        (name, count), *_ = waiting.most_common(1)
-        if self.tracker.span >= self.most_span and queues.blocked_keys:
-            oldest = min(queues.blocked_heads(), key=lambda each: each.record.offset)
-            name = oldest.record.delivery
-            count = waiting[name]
+        if not self._is_full or queues.ready or queues.leaving or not queues.waiting:
+            return False
+        name = self._who_fills_it()
+        count = queues.waiting[name]
+        if not count or (queues.goes_on(name) and not self._is_behind):
+            return False
         detail = f"its key waited with {count} deliveries, and others of the partition for them"
         queues.give_up(
             name, lambda record: DeadLetter(record.delivery, record.attempts, OVERFLOW, detail)
@@ -169,6 +180,25 @@ class OrderedLane(Lane):
                 "records": count,
             },
         )
+        return True
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether what came last had waited too long before it could; so has what is behind it."""
+        return self._now() - self._newest_ms / 1000 > LONGEST_BEHIND_SECONDS
+
+    def _who_fills_it(self) -> str | None:
+        """The name of the deliveries without which there would be room."""
+        if self.tracker.span >= self.most_span:
+            oldest = self.oldest
+            if oldest is not None:
+                return oldest.arrival.record.delivery
+            heads = [each.record for each in self._queues.blocked_heads()]
+            return min(heads, key=lambda each: each.offset).delivery if heads else None
+        bytes_too = self._queues.held < MOST_HELD_RECORDS
+        waiting = self._queues.waiting_bytes if bytes_too else self._queues.waiting
+        (name, _), *_ = waiting.most_common(1)
+        return name
 
 
 class OrderedLanes(Lanes):
