@@ -133,6 +133,26 @@ async def test_a_handler_that_fails_keeps_its_key_in_order_too() -> None:
     assert bench.producer.stored == []
 
 
+async def test_an_error_after_many_attempts_gives_nothing_up_before_its_time() -> None:
+    bench = Bench(source=Source.ORDERED)
+
+    def outcomes(record: Record) -> Sequence[Outcome]:
+        if record.attempts < 10:
+            return [Block(record.delivery, record.attempts + 1, 1.0)]
+        raise RuntimeError
+
+    bench.handler.outcomes = outcomes
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(A, queued(A, 0, b"x"))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(60)
+        assert bench.count("handler_errors_total", error="RuntimeError") == 1
+        assert given_up(bench) == set()
+        await asyncio.sleep(60)
+        assert given_up(bench) == {b"endpoint-1"}
+
+
 async def test_what_is_parked_or_given_up_leaves_its_key_to_the_next() -> None:
     bench = Bench(source=Source.ORDERED)
     outcomes: dict[int, Outcome] = {
@@ -386,6 +406,13 @@ async def test_a_partition_is_handed_over_when_what_is_in_flight_stands_in_line(
         (Source.FRESH, [Enqueue("a"), Done("b")]),
         (Source.ORDERED, [Enqueue("a")]),
         (Source.ORDERED, [Block("a", 1, 1.0), Done("b")]),
+        (Source.ORDERED, [Block("a", 1, float("nan"))]),
+        (Source.ORDERED, [Block("a", 1, float("inf"))]),
+        (Source.ORDERED, [Block("a", 1, -1.0)]),
+        (Source.ORDERED, [Block("a", -1, 1.0)]),
+        (Source.FRESH, [Enqueue("\ud800")]),
+        (Source.FRESH, [Enqueue(None)]),  # type: ignore[arg-type]
+        (Source.FRESH, [Enqueue([])]),  # type: ignore[arg-type]
     ],
 )
 async def test_what_makes_no_sense_where_it_is_returned_is_a_fault_of_the_handler(
@@ -399,3 +426,4 @@ async def test_what_makes_no_sense_where_it_is_returned_is_a_fault_of_the_handle
         await bench.consumer.assign(B)
         await asyncio.sleep(1)
         assert bench.count("handler_errors_total", error="HandlerFault") == 1
+        assert not [topic for topic, _ in bench.producer.stored if topic == "t.line"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -180,6 +181,7 @@ class Execution:
         kind = type(outcome)
         if any(type(each) is not kind for each in beside):
             raise HandlerFault(f"it returned something beside {kind.__name__}")
+        _check_storable(outcome)
         if isinstance(outcome, Block):
             if not in_line or len(beside) > 1:
                 raise HandlerFault("it blocked a key outside of the ordered topic")
@@ -203,11 +205,14 @@ class Execution:
         )
         attempts = record.attempts + 1
         detail = f"{name} {where}".strip()
+        if isinstance(lane, OrderedLane):
+            seconds = lane.seconds_after_error(record, self._parking.schedule)
+            if seconds is not None:
+                return Block(record.delivery, attempts, seconds)
+            return DeadLetter(record.delivery, attempts, "handler_error", detail)
         delay = self._parking.schedule.after(attempts)
         if delay is None:
             return DeadLetter(record.delivery, attempts, "handler_error", detail)
-        if isinstance(lane, OrderedLane):
-            return Block(record.delivery, attempts, self._parking.schedule.seconds(delay))
         return Park(record.delivery, attempts, delay, "handler_error", detail)
 
     async def _store(self, record: Record, outcomes: Sequence[Park | DeadLetter]) -> None:
@@ -239,12 +244,19 @@ def _has_given_up(error: BaseException) -> bool:
     return isinstance(error, GivenUpError)
 
 
-def _check_storable(outcome: Park | DeadLetter) -> None:
-    """Raise HandlerFault unless everything in it can be written into headers."""
+def _check_storable(outcome: Park | DeadLetter | Enqueue | Block) -> None:
+    """Raise HandlerFault unless everything in it can be written into headers, or waited for."""
     kind = type(outcome).__name__
-    texts = {"reason": outcome.reason, "detail": outcome.detail}
-    if outcome.delivery is not None:
+    texts: dict[str, object] = {}
+    counts: dict[str, object] = {}
+    if outcome.delivery is not None or isinstance(outcome, Enqueue):
         texts["delivery"] = outcome.delivery
+    if isinstance(outcome, Park | DeadLetter):
+        texts |= {"reason": outcome.reason, "detail": outcome.detail}
+    if not isinstance(outcome, Enqueue):
+        counts["attempts"] = outcome.attempts
+    if isinstance(outcome, Park | Block):
+        counts["postponed"] = outcome.postponed
     for name, text in texts.items():
         if not isinstance(text, str):
             raise HandlerFault(f"the {name} of its {kind} is {type(text).__name__}, not str")
@@ -252,9 +264,10 @@ def _check_storable(outcome: Park | DeadLetter) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise HandlerFault(f"the {name} of its {kind} cannot be written as UTF-8") from None
-    counts: dict[str, object] = {"attempts": outcome.attempts}
-    if isinstance(outcome, Park):
-        counts["postponed"] = outcome.postponed
     for name, count in counts.items():
         if not isinstance(count, int) or count < 0:
             raise HandlerFault(f"the {name} of its {kind} is no whole number from 0")
+    if isinstance(outcome, Block):
+        seconds: object = outcome.seconds
+        if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise HandlerFault("the seconds of its Block are no finite number from 0")

@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterable
 from aiokafka import TopicPartition
 
 from app_worker.arrival import Arrival
-from app_worker.delays import spread
+from app_worker.delays import DelaySchedule, spread
 from app_worker.handler import Block, DeadLetter
 from app_worker.key_queues import KeyQueues
 from app_worker.lanes import LANE_BUFFER_RECORDS, Lane, Lanes
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.record import Record
 
 MOST_HELD_RECORDS = 10_000
 """So many records of one partition are kept in memory at most."""
 
 ORDERED_SPAN_RECORDS = 50_000
 """So many are delivered from the oldest open record on at most: some 5 MB of bookkeeping."""
+
+LONGEST_AFTER_ERROR_SECONDS = 1_800.0
+"""A key whose record the handler failed on is tried again after so long at the latest."""
 
 LONGEST_BEHIND_SECONDS = 900.0
 """So late, at most, others of a partition are for one that fills it without having failed."""
@@ -112,6 +116,18 @@ class OrderedLane(Lane):
             self.alarm.cancel()
             self.alarm = None
         self._give_way()
+
+    def seconds_after_error(self, record: Record, schedule: DelaySchedule) -> float | None:
+        """How long to wait once the handler itself has failed on it; None if it did for too long.
+
+        That is the whole length of the schedule, as elsewhere. Attempts made here are others, and
+        more: they do not count for it.
+        """
+        delays = [schedule.seconds(delay) for delay in schedule.delays]
+        if self._now() - record.queued_ms / 1000 >= sum(delays):
+            return None
+        delay = delays[min(record.attempts, len(delays) - 1)]
+        return min(delay, LONGEST_AFTER_ERROR_SECONDS)
 
     def has_room(self, share_bytes: int, now_ms: float, clock: float) -> bool:  # noqa: ARG002
         """See Lane; what is held back does not keep others from being fetched, within bounds."""
