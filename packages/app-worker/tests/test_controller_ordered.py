@@ -399,6 +399,62 @@ async def test_a_partition_is_handed_over_when_what_is_in_flight_stands_in_line(
     assert origins == [b"t:0:%d" % offset for offset in range(6)]
 
 
+async def test_what_is_not_in_line_when_its_time_is_over_is_begun_by_the_next_owner_in_its_place() -> (
+    None
+):
+    topic = ScriptedTopic()
+    old = Bench(PutsInLine(), words=topic.words(), drain_timeout_seconds=5.0)
+    new = Bench(PutsInLine(), words=topic.words(), beside=old)
+    old.producer.seconds = lambda _: 60.0
+    async with new.running(), old.running():
+        old.consumer.group[A] = 0
+        old.consumer.append(A, *range(4))
+        await old.consumer.assign(A)
+        await asyncio.sleep(0.1)
+        await old.consumer.revoke()
+        await new.consumer.assign(A)
+        new.consumer.append(A, 4, 5)
+        await asyncio.sleep(40)
+        origins = [headers["worker-origin"] for _, headers in new.producer.stored]
+        assert origins == [b"t:0:%d" % offset for offset in range(6)]
+
+
+async def test_nothing_is_said_to_be_in_flight_before_it_stands_in_line() -> None:
+    topic = ScriptedTopic()
+    old = Bench(PutsInLine(), words=topic.words())
+    old.producer.seconds = lambda _: 0.9
+    async with old.running():
+        old.consumer.group[A] = 0
+        old.consumer.append(A, 0, 1)
+        old.consumer.put(A, message(A, 2, key=b"other"))
+        await old.consumer.assign(A)
+        await asyncio.sleep(0.1)
+        revoking = asyncio.create_task(old.consumer.revoke())
+        while not revoking.done():
+            await asyncio.sleep(0.05)
+            if old.consumer.metadata.get(A):
+                assert len(old.producer.stored) == 3
+        await revoking
+
+
+async def test_a_revoke_that_is_taken_back_meanwhile_ends_nothing() -> None:
+    topic = ScriptedTopic()
+    old = Bench(PutsInLine(), words=topic.words())
+    old.producer.seconds = lambda _: 0.5
+    async with old.running():
+        old.consumer.group[A] = 0
+        old.consumer.append(A, 0, 1)
+        await old.consumer.assign(A)
+        await asyncio.sleep(0.1)
+        revoking = asyncio.create_task(old.controller.revoked([A]))
+        await asyncio.sleep(0.2)
+        assert old.controller.kept([A]) == [A]
+        await revoking
+        old.consumer.append(A, 2)
+        await asyncio.sleep(30)
+        assert old.consumer.group[A] == 3
+
+
 @pytest.mark.parametrize(
     ("source", "outcomes"),
     [

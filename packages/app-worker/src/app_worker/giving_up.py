@@ -77,7 +77,7 @@ class GivingUp:
         self._clock = asyncio.get_running_loop().time
         self._draining = Draining(group, margin_seconds)
         self._opening: set[Lane] = set()
-        """Those that are to be handed over and still go on."""
+        """Those that are to be handed over and can still go on."""
 
     async def give_up(self, lanes: Collection[Lane], until: float, end_by: float | None) -> None:
         """Return when nothing of these is this member's concern any more.
@@ -87,7 +87,7 @@ class GivingUp:
         """
         release = None
         if in_work(lanes) and self._words is not None and self._words.mode.on_revoke:
-            release = await self._opened(lanes, self._words)
+            release = await self._opened_in_line(lanes, self._words)
             lanes = [lane for lane in lanes if lane in self._opening or lane.stopped]
             self._opening.difference_update(lanes)
         lanes = [lane for lane in lanes if self._lanes.alive(lane)]
@@ -97,10 +97,7 @@ class GivingUp:
         self._freeze(release, lanes, self._words, end_by)
         step = Step.LOSE
         try:
-            if await self._are_in_line(lanes):
-                step = await self._send_maps(lanes, until - self._margin)
-            else:
-                step = Step.DRAIN
+            step = await self._send_maps(lanes, until - self._margin)
             if step is Step.RELEASE and end_by is not None and not self._words.mode.at_end:
                 step = Step.DRAIN  # Nobody else may take over meanwhile.
         finally:
@@ -114,13 +111,31 @@ class GivingUp:
 
         That is over for what was frozen: others may be at it already.
         """
-        untouched = [lane for lane in lanes if lane in self._opening]
+        untouched = [
+            lane
+            for lane in lanes
+            # Of one that was stopped meanwhile nobody looks for its place any more.
+            if lane in self._opening and not (lane.stopped and lane.positioning)
+        ]
+        for lane in untouched:
+            lane.go_on()
         self._opening.difference_update(untouched)
         return [*untouched, *self._draining.go_on(lane for lane in lanes if lane.release is None)]
 
+    async def _opened_in_line(self, lanes: Collection[Lane], words: Words) -> Release | None:
+        """A release by which these can be handed over; None if they are to be drained."""
+        self._opening.update(lane for lane in lanes if not lane.stopped)
+        try:
+            release = await self._opened(lanes, words)
+            if release is not None and not await self._are_in_line(lanes):
+                return None
+        except BaseException:
+            self._opening.difference_update(lanes)
+            raise
+        return release
+
     async def _opened(self, lanes: Collection[Lane], words: Words) -> Release | None:
         """A release whose first word is acknowledged; None if it is not in time."""
-        self._opening.update(lane for lane in lanes if not lane.stopped)
         nonce, topic = self._nonce(NONCE_BITS), next(iter(lanes)).partition.topic
         try:
             async with asyncio.timeout(OPENED_SECONDS):
@@ -131,9 +146,6 @@ class GivingUp:
             _log.warning("drained: no word about what is in flight can be written", extra=detail)
             self._count("not_opened")
             return None
-        except BaseException:
-            self._opening.difference_update(lanes)
-            raise
         return Release(self._group, nonce, place.partition, place.offset)
 
     def _freeze(
@@ -144,10 +156,7 @@ class GivingUp:
         most = math.inf
         if end_by is not None:
             most = max(0.0, end_by - STORE_SECONDS - WORD_SECONDS - self._clock())
-        for lane in lanes:
-            lane.pass_gap(self._position_of)
-            lane.stop()
-        self._withdraw()
+        self._stop(lanes)
         known = [lane for lane in lanes if may_commit(lane.standing) and lane.release is None]
         self._owing.freeze(
             release, known, lambda each: min(most, self._seconds_left(each)), words.writer
@@ -156,11 +165,14 @@ class GivingUp:
     async def _are_in_line(self, lanes: Collection[Lane]) -> bool:
         """Whether what is in work has put into the ordered topic what belongs there.
 
-        What others begin is put there behind it.
+        What others begin is put there behind it, so until then no commit may call it in flight:
+        nothing more is begun meanwhile, and nothing is frozen yet.
         """
+        still_here = [lane for lane in lanes if lane in self._opening or lane.stopped]
+        self._stop(still_here)
         try:
             async with asyncio.timeout(OPENED_SECONDS):
-                for lane in lanes:
+                for lane in still_here:
                     await lane.turns.over()
         except TimeoutError:
             self._count("not_in_line")
@@ -219,11 +231,14 @@ class GivingUp:
         return {here: (kept.offset, kept.metadata) for here, kept in found.items()}
 
     async def _drain(self, lanes: Collection[Lane], until: float) -> None:
+        self._stop(lanes)
+        await self._finish(lanes, until)
+
+    def _stop(self, lanes: Collection[Lane]) -> None:
         for lane in lanes:
             lane.pass_gap(self._position_of)
             lane.stop()
         self._withdraw()
-        await self._finish(lanes, until)
 
     async def _finish(self, lanes: Collection[Lane], until: float) -> None:
         try:
