@@ -110,6 +110,7 @@ class Way:
         answers: Mapping[str, Attempt] | None = None,
         unknown_customer: UnknownCustomer = "drop",
         in_order: bool = False,
+        schedule: DelaySchedule = SCHEDULE,
     ) -> None:
         self.gate = SendGate()
         self.sender = ScriptedSender(answers)
@@ -136,7 +137,7 @@ class Way:
             self.isolation,
             states,
             Journal(metrics, states, topics, now=lambda: self.now),
-            SCHEDULE,
+            schedule,
             metrics,
             max_event_bytes=1000,
             unknown_customer=unknown_customer,

@@ -104,6 +104,27 @@ async def test_an_endpoint_that_is_not_ordered_any_more_parks_what_is_still_in_l
     assert isinstance(outcome, Park)
 
 
+@pytest.mark.parametrize("ordered", [None, "park"])
+async def test_what_was_blocked_often_is_not_given_up_when_its_endpoint_wants_that_no_more(
+    ordered: Any,
+) -> None:
+    made = way(ordered, answers={"a": FAILS}, schedule=DAYS)
+    (outcome,) = await made.outcomes(in_line(waited=6 * 3600, attempts=14))
+    assert isinstance(outcome, Park)
+    assert outcome.delay == "5h"
+    for _ in range(3):
+        (last,) = await made.outcomes(in_line(waited=6 * 3600, attempts=14))
+    assert isinstance(last, Park)
+    assert (last.reason, last.attempts) == ("circuit_open", 5)
+
+
+def test_attempts_in_line_are_as_many_outside_as_there_would_have_been_in_that_time() -> None:
+    outside = LineOrder(DAYS).attempts_outside
+    assert [outside(made) for made in range(6)] == [0, 1, 2, 3, 4, 4]
+    in_line = len(LineOrder(DAYS).schedule.delays)
+    assert (outside(in_line), outside(in_line + 1)) == (len(DAYS.delays), len(DAYS.delays) + 1)
+
+
 async def test_delivered_and_gone_are_outcomes_in_line_as_elsewhere() -> None:
     assert await way().outcomes(in_line()) == [Done("a")]
     (gone,) = await way(answers={"a": Answered(410)}).outcomes(in_line())

@@ -155,7 +155,8 @@ class WebhookHandler:
         attempts = record.attempts + 1
         line = self._line if record.queued_ms and endpoint.ordered == "block" else None
         schedule = line.schedule if line else self._schedule
-        outcome = outcome_of(attempt, endpoint.id, attempts, schedule, postponed=record.postponed)
+        charged = attempts if line else self._attempts_outside(record, attempts)
+        outcome = outcome_of(attempt, endpoint.id, charged, schedule, postponed=record.postponed)
         if line:
             outcome = line.kept(outcome, record, self._now())
         self._journal.made(
@@ -171,13 +172,26 @@ class WebhookHandler:
             "postponed",
             extra={"event": event.id, "endpoint": endpoint.id, "reason": refusal.reason},
         )
+        line = self._line if record.queued_ms and endpoint.ordered == "block" else None
+        charged = record.attempts if line else self._attempts_outside(record, record.attempts)
         outcome: Outcome = postpone(
-            endpoint.id, record, self._schedule, refusal.reason, refusal.seconds, self._chance()
+            endpoint.id,
+            record._replace(attempts=charged),
+            self._schedule,
+            refusal.reason,
+            refusal.seconds,
+            self._chance(),
         )
-        if self._line and record.queued_ms and endpoint.ordered == "block":
-            outcome = self._line.kept(outcome, record, self._now(), refusal.seconds)
+        if line:
+            outcome = line.kept(outcome, record, self._now(), refusal.seconds)
         self._journal.given_up(event, outcome, refusal.reason)
         return outcome
+
+    def _attempts_outside(self, record: Record, attempts: int) -> int:
+        """Of what leaves the line, since its endpoint does not want it to be blocked any more."""
+        if self._line and record.queued_ms:
+            return self._line.attempts_outside(attempts)
+        return attempts
 
     def _wait_for_repair(self, record: Record, event: Event, endpoint_id: str | None) -> Outcome:
         if endpoint_id is None:

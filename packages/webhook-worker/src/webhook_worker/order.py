@@ -1,6 +1,6 @@
 """Decides what becomes of deliveries that are kept in order: put in line, blocked, or given up."""
 
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from app_worker.delays import DelaySchedule
 from app_worker.handler import Block, DeadLetter, Outcome, Park
@@ -24,7 +24,8 @@ class LineOrder:
     def __init__(self, schedule: DelaySchedule) -> None:
         self.schedule = _with_short_delays(schedule)
         """The same whole length, in delays that a key can be blocked for."""
-        self.patience_seconds = sum(map(schedule.seconds, schedule.delays))
+        self._until_next = list(accumulate(map(schedule.seconds, schedule.delays)))
+        self.patience_seconds = self._until_next[-1]
         """How long after it was put in line a delivery is given up when an attempt fails: as long
         as one that is in no line. A restart begins the schedule again, but not this."""
 
@@ -40,6 +41,14 @@ class LineOrder:
             return False
         stepped_aside = record.attempts > 0 or record.postponed > 0
         return endpoint.ordered == "block" or not stepped_aside
+
+    def attempts_outside(self, attempts: int) -> int:
+        """How many attempts a delivery in no line has had when one in line has had so many.
+
+        In line there are more in the same time, and the schedule would be over by them.
+        """
+        waited = sum(map(self.schedule.seconds, self.schedule.delays[: attempts - 1]))
+        return min(attempts, 1 + sum(each <= waited for each in self._until_next))
 
     def kept(self, outcome: Outcome, record: Record, now: float, least: float = 0.0) -> Outcome:
         """What such an outcome comes to where a failure blocks the key.
