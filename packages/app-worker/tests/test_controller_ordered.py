@@ -399,7 +399,7 @@ async def test_a_partition_is_handed_over_when_what_is_in_flight_stands_in_line(
     assert origins == [b"t:0:%d" % offset for offset in range(6)]
 
 
-async def test_what_is_not_in_line_when_its_time_is_over_is_begun_by_the_next_owner_in_its_place() -> (
+async def test_what_is_not_in_line_when_its_time_is_over_keeps_its_place_at_the_next_owner() -> (
     None
 ):
     topic = ScriptedTopic()

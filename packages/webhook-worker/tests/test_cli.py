@@ -186,6 +186,15 @@ def test_endpoints_check_names_file_line_and_field(
     )
 
 
+def test_check_config_says_which_endpoints_are_not_in_order(
+    endpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints.write_text(GOOD.replace("    secrets", "    ordered: true\n    secrets", 1))
+    assert main(["check-config"], LEAST | {"WEBHOOK_ENDPOINTS": str(endpoints)}) == 0
+    said = "not in order, since WEBHOOK_ORDERED_TOPIC is not set: endpoint a\n"
+    assert said in capsys.readouterr().err
+
+
 def test_endpoints_check_says_which_endpoints_are_not_in_order(
     endpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

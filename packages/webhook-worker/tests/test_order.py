@@ -50,9 +50,15 @@ async def test_an_endpoint_that_becomes_ordered_in_between_is_put_in_line_too() 
     assert await made.outcomes(record()._replace(enqueued=frozenset({"a"}))) == [Enqueue("b")]
 
 
-async def test_without_an_ordered_topic_or_without_a_key_there_is_no_order() -> None:
-    without_topic = Way(endpoint("a", ordered="block"))
-    assert await without_topic.outcomes() == [Done("a")]
+async def test_without_an_ordered_topic_or_without_a_key_there_is_no_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    without_topic = Way(endpoint("a", ordered="block"), endpoint("b"))
+    for _ in range(2):
+        assert await without_topic.outcomes() == [Done("a"), Done("b")]
+    assert without_topic.counted("webhook_not_in_order_total") == 2
+    (told,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "WEBHOOK_ORDERED_TOPIC is not set" in told.message
     made = way()
     assert await made.outcomes(record()._replace(key=None)) == [Done("a"), Done("b")]
     assert made.counted("webhook_without_key_total") == 1

@@ -79,6 +79,7 @@ class WebhookHandler:
         self._unknown_customer = unknown_customer
         self._gate = gate or SendGate()
         self._line = LineOrder(schedule) if in_order else None
+        self._told_not_in_order = False
         self._now = now
         self._chance = chance
 
@@ -144,6 +145,8 @@ class WebhookHandler:
         permit = await self._isolation.enter(endpoint)
         if isinstance(permit, Refusal):
             return self._postpone(record, event, endpoint, permit)
+        if endpoint.ordered and self._line is None:
+            self._tell_not_in_order(endpoint)
         attempt = None
         began = time.monotonic()
         try:
@@ -186,6 +189,17 @@ class WebhookHandler:
             outcome = line.kept(outcome, record, self._now(), refusal.seconds)
         self._journal.given_up(event, outcome, refusal.reason)
         return outcome
+
+    def _tell_not_in_order(self, endpoint: Endpoint) -> None:
+        """Wherever endpoints come from: only a file is looked through as it is read."""
+        self._metrics.not_in_order.inc()
+        if not self._told_not_in_order:
+            self._told_not_in_order = True
+            _log.warning(
+                "not in order, since WEBHOOK_ORDERED_TOPIC is not set; "
+                "webhook_not_in_order_total counts all deliveries like this one",
+                extra={"endpoint": endpoint.id},
+            )
 
     def _attempts_outside(self, record: Record, attempts: int) -> int:
         """Of what leaves the line, since its endpoint does not want it to be blocked any more."""

@@ -60,6 +60,13 @@ WITHOUT_KEY = Metric(
     help="Events for an endpoint that wants order whose record has no key: they are sent as they "
     "come, in no order.",
 )
+NOT_IN_ORDER = Metric(
+    name="webhook_not_in_order_total",
+    kind=Counter,
+    unit="deliveries",
+    help="Deliveries to endpoints that want order, made without any, since WEBHOOK_ORDERED_TOPIC "
+    "is not set.",
+)
 WAITING = Metric(
     name="webhook_waiting",
     kind=Gauge,
@@ -193,6 +200,7 @@ class WebhookMetrics:
         self._seconds_by_result: dict[str, Observations] = {}
         self.postponed = POSTPONED.bind(registry)
         self.without_key = WITHOUT_KEY.bind(registry)
+        self.not_in_order = NOT_IN_ORDER.bind(registry)
         self.waiting = WAITING.bind(registry)
         self.open_circuits = OPEN_CIRCUITS.bind(registry)
         self._end_to_end_seconds = _quick(END_TO_END_SECONDS, registry).labels()

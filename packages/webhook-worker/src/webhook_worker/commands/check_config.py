@@ -17,7 +17,7 @@ from kafka_utils import Admin
 from webhook_worker.commands.exit_codes import FAILED, OK
 from webhook_worker.commands.loading import load_for_run
 from webhook_worker.directory.file import FileDirectory
-from webhook_worker.endpoint_report import count_endpoints
+from webhook_worker.endpoint_report import count_endpoints, not_in_order
 from webhook_worker.plan import CREATE_COMMAND, plan_of
 from webhook_worker.settings import AllSettings, strangers
 
@@ -31,18 +31,20 @@ def check_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> i
         for name, value in describe(part):
             print(f"{name}={value}")
     if isinstance(directory, FileDirectory):
-        _tell_endpoints(directory)
+        _tell_endpoints(directory, in_order=settings.webhook.ordered_topic is not None)
     else:
         print(f"endpoints: from {directory}, not read here")
     return asyncio.run(_connect(settings)) if arguments.connect else OK
 
 
-def _tell_endpoints(directory: FileDirectory) -> None:
+def _tell_endpoints(directory: FileDirectory, *, in_order: bool) -> None:
     snapshot = directory.snapshot
     counts = count_endpoints(snapshot)
     print("endpoints:", ", ".join(f"{count} {state}" for state, count in counts.items()))
     for problem in snapshot.problems:
         print(f"warning: {directory.path}: {problem}", file=sys.stderr)
+    if warning := not_in_order(snapshot, in_order=in_order):
+        print(f"warning: {directory.path}: {warning}", file=sys.stderr)
 
 
 async def _connect(settings: AllSettings) -> int:
