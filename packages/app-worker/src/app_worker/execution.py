@@ -249,7 +249,7 @@ def _check_storable(outcome: Park | DeadLetter | Enqueue | Block) -> None:
     kind = type(outcome).__name__
     texts: dict[str, object] = {}
     counts: dict[str, object] = {}
-    if outcome.delivery is not None or isinstance(outcome, Enqueue):
+    if isinstance(outcome, Enqueue) or outcome.delivery is not None:
         texts["delivery"] = outcome.delivery
     if isinstance(outcome, Park | DeadLetter):
         texts |= {"reason": outcome.reason, "detail": outcome.detail}
