@@ -376,6 +376,31 @@ class PutsInLine(ScriptedHandler):
         return []
 
 
+async def test_what_is_left_of_a_record_in_line_is_asked_for_before_a_late_request_too() -> None:
+    asked: list[bool] = []
+
+    class Handler(ScriptedHandler):
+        async def handle(self, record: Record) -> Sequence[Outcome]:
+            if not record.enqueued:
+                return [Enqueue("line")]
+            try:
+                await asyncio.sleep(60)
+            finally:
+                asked.append(old.gate.may_send(record))
+            return []
+
+    old = Bench(Handler(), words=ScriptedTopic().words(), handler_timeout_seconds=10.0)
+    async with old.running():
+        old.consumer.group[A] = 0
+        old.consumer.append(A, 0)
+        await old.consumer.assign(A)
+        await asyncio.sleep(0.5)
+        await old.consumer.revoke()
+        await asyncio.sleep(20)
+    assert asked == [False]
+    assert not old.gate._asked
+
+
 @pytest.mark.parametrize(("seconds", "outcome"), [(0.2, "handed_over"), (3.0, "not_in_line")])
 async def test_a_partition_is_handed_over_when_what_is_in_flight_stands_in_line(
     seconds: float, outcome: str

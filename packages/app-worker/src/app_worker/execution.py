@@ -89,14 +89,13 @@ class Execution:
         self.count()
         self._limit.close()
 
-    async def complete(self, running: Running, left: Record | None = None) -> Blocked | None:
+    async def complete(self, running: Running) -> Blocked | None:
         """Return when every outcome of the record is safely stored, or its key is to be blocked.
 
-        ``left`` is the record without what was put into the ordered topic already. If this is
-        cancelled the record is not complete.
+        If this is cancelled the record is not complete.
         """
         arrival, call, lane = running.arrival, running.call, running.lane
-        record = arrival.record if left is None else left
+        record = arrival.record
         if arrival.unfit is not None:
             self._limits.store(running.slot)
             await self._parking.store(record, arrival.unfit)
@@ -126,7 +125,9 @@ class Execution:
                 return Blocked(lane, to_store[0])
             if isinstance(to_store[0], Enqueue):
                 queued = [each for each in outcomes if isinstance(each, Enqueue)]
-                return await self.complete(running, await self._enqueue(lane, record, queued))
+                # The very object that the handler has: the send gate knows it by that.
+                arrival.record = await self._enqueue(lane, record, queued)
+                return await self.complete(running)
             self._limits.store(running.slot)
             stored = [each for each in outcomes if isinstance(each, Park | DeadLetter)]
             await self._store(record, stored)
