@@ -65,6 +65,8 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--kafka", default=DEFAULT_VERSION, help="version of the brokers")
     options = parser.parse_args()
+    if unknown := set(options.kinds.split(",")) - set(KINDS):
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     # Waiting for a coordinator is no news, and aiokafka says it many times.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.errors import NoOffsetForPartitionError, UnknownTopicOrPartitionError
 
 from kafka_utils import (
     Admin,
@@ -269,12 +269,24 @@ async def test_a_consumer_without_an_offset_says_so_and_starts_nowhere(
                 await consumer.getone()
 
 
+async def started_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
+    """A topic that was just made is not known to every broker yet, and it asks one of them."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            reader = create_reader(config, topic)
+            try:
+                await reader.start()
+            except UnknownTopicOrPartitionError:
+                await reader.stop()
+            else:
+                return reader
+
+
 async def test_who_asks_where_a_log_ends_does_not_wait_behind_a_fetch(
     servers: tuple[str, ...], topic: str
 ) -> None:
     config = ConsumerConfig(bootstrap_servers=servers, group_id="none", fetch_max_wait_ms=25_000)
-    reader = create_reader(config, topic)
-    await reader.start()
+    reader = await started_reader(config, topic)
     try:
         async with asyncio.timeout(15):
             # At the second question at the latest, a fetch waits for records that nobody sends.

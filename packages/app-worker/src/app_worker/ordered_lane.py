@@ -20,8 +20,9 @@ from app_worker.record import Record
 MOST_HELD_RECORDS = 10_000
 """So many records of one partition are kept in memory at most."""
 
-ORDERED_SPAN_RECORDS = 50_000
-"""So many are delivered from the oldest open record on at most: some 5 MB of bookkeeping."""
+ORDERED_SPAN_RECORDS = 24_000
+"""So many are delivered from the oldest open record on at most: what is done of so many a commit
+can always say, whatever the pattern, so that a clean move repeats nothing."""
 
 LONGEST_AFTER_ERROR_SECONDS = 1_800.0
 """A key whose record the handler failed on is tried again after so long at the latest."""
