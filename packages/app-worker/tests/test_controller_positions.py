@@ -127,7 +127,10 @@ async def test_a_partition_without_a_leader_keeps_no_other_unread() -> None:
         assert bench.handler.finished == [(0, 0), (1, 0)]
 
 
-async def test_a_first_start_asks_once_for_the_offsets_of_all_partitions() -> None:
+async def test_a_first_start_asks_once_for_the_offsets_of_all_partitions_and_tells_of_it_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     bench = Bench()
     many = [TopicPartition("t", number) for number in range(100)]
     async with bench.running():
@@ -135,6 +138,9 @@ async def test_a_first_start_asks_once_for_the_offsets_of_all_partitions() -> No
         await asyncio.sleep(3)
         assert len(bench.consumer.group) == 100
         assert [len(question) for question in bench.consumer.questions] == [100]
+    (told,) = [each for each in caplog.records if "no offset here yet" in each.message]
+    assert told.__dict__["topic"] == "t"
+    assert told.__dict__["partitions"] == list(range(100))
 
 
 async def test_whatever_goes_wrong_while_a_place_is_sought_is_tried_again() -> None:

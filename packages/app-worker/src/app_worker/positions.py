@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal, Protocol, cast
 
 from aiokafka import TopicPartition
@@ -184,9 +186,16 @@ class Positions:
                 failures += 1
                 await _back_off(failures, error)
                 continue
+            self._tell_of_new([here for here, offset in committed.items() if offset is None])
             for lane in lanes:
                 self._begin(self._set_place(lane, committed[lane.partition]))
             return
+
+    def _tell_of_new(self, partitions: Collection[TopicPartition]) -> None:
+        for topic, some in groupby(sorted(partitions), key=attrgetter("topic")):
+            detail = {"topic": topic, "partitions": [each.partition for each in some]}
+            detail["begins_with"] = self._policy
+            _log.info("the group has no offset here yet", extra=detail)
 
     async def _set_place(self, lane: Lane, wanted: int | None) -> None:
         """Each lane by itself: a partition without a leader must not keep the others waiting."""
@@ -217,9 +226,7 @@ class Positions:
             self._lost.labels(here.topic).inc(start.lost)
             detail["lost"] = start.lost
             _log.error("records were deleted before they were read", extra=detail)
-        elif wanted is None:
-            _log.info("the group has no offset here yet", extra=detail)
-        elif wanted != start.offset:
+        elif wanted is not None and wanted != start.offset:
             _log.error("the log ends before the group's offset: it was truncated", extra=detail)
             lane.forget()  # What was complete there were other records.
         position = lane.tracker.position
