@@ -226,6 +226,6 @@ def plan_ms(kind: str, members: int, partitions: int) -> float | None:
         return None
     group = assignor.group(members, equal=True)
     [case] = [each for each in assignor.cases(group) if each.event == "one joins"]
-    counts = {f"topic-{n}": partitions // assignor.TOPICS for n in range(assignor.TOPICS)}
+    counts = {f"topic-{n}": max(1, partitions // assignor.TOPICS) for n in range(assignor.TOPICS)}
     ours, sticky, _ = assignor.measure(case, counts, 1)
     return ours if kind == "ours" else sticky

@@ -17,7 +17,7 @@ from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.table import Figures
 from benchmarks.story.account import COLUMNS
 from benchmarks.story.fleets import EAGER, FLEETS
-from benchmarks.story.picture import stacked
+from benchmarks.story.picture import Timeline, stacked
 from benchmarks.story.plan import PARTITIONS, Plan
 from benchmarks.story.scene import perform
 from benchmarks.tables import INTERRUPTED, first_words, hush, say, say_figures, show
@@ -26,6 +26,7 @@ from deploy.local.brokers import DEFAULT_VERSION, BrokersUnavailable
 
 USUAL = Plan()
 LEAST_SESSION_MS = 1_000
+LEAST_PODS = 2
 
 
 def _options() -> argparse.Namespace:
@@ -45,6 +46,11 @@ def _options() -> argparse.Namespace:
     unknown = [each for each in options.fleets if each not in FLEETS]
     if unknown:
         parser.error(f"unknown fleets: {', '.join(unknown)}")
+    if options.pods < LEAST_PODS:
+        parser.error(f"--pods: {LEAST_PODS} at least, since one dies and another one is stuck")
+    # Not after a quarter of an hour.
+    if not os.access(options.picture.absolute().parent, os.W_OK):
+        parser.error(f"--picture: {options.picture} cannot be written")
     return options
 
 
@@ -54,7 +60,7 @@ def _play_all(
     directory: Path,
     plan: Plan,
     rows: dict[str, list[Figures] | str],
-    pictures: dict[str, str],
+    timelines: dict[str, Timeline],
 ) -> None:
     for kind in kinds:
         say(kind)
@@ -66,7 +72,7 @@ def _play_all(
         else:
             rows[kind] = [told.figures]
             say_figures(kind, told.figures)
-            pictures[kind] = told.picture
+            timelines[kind] = told.timeline
 
 
 def main() -> int:
@@ -75,7 +81,7 @@ def main() -> int:
     hush()
     plan = Plan(options.pods, options.processes, options.rate, options.pace)
     rows: dict[str, list[Figures] | str] = {}
-    pictures: dict[str, str] = {}
+    timelines: dict[str, Timeline] = {}
     status = 0
     # A session may be as short as the pace makes it.
     extra = {"group.min.session.timeout.ms": str(LEAST_SESSION_MS)}
@@ -86,7 +92,7 @@ def main() -> int:
                 f"x {plan.pace:g}, Kafka {DEFAULT_VERSION}, {os.cpu_count()} cores",
                 flush=True,
             )
-            _play_all(here, options.fleets, Path(directory), plan, rows, pictures)
+            _play_all(here, options.fleets, Path(directory), plan, rows, timelines)
     except (BrokersUnavailable, ReceiverError, StageError) as error:
         print(error, file=sys.stderr)
         return 3
@@ -94,7 +100,7 @@ def main() -> int:
         say("interrupted: what there is so far")
         status = INTERRUPTED
     show({"A pod dies, a pod is stuck": COLUMNS}, rows)
-    options.picture.write_text(stacked(pictures))
+    options.picture.write_text(stacked(timelines, PARTITIONS))
     print(f"\nThe picture is {options.picture}")
     return status
 

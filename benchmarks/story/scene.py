@@ -19,12 +19,12 @@ from benchmarks.rebalance.fleet import FleetError
 from benchmarks.rebalance.ownership import Group
 from benchmarks.story.account import Parts, figures
 from benchmarks.story.fleets import Cast, Start
+from benchmarks.story.picture import Timeline
 from benchmarks.story.plan import LONG_SECONDS, PARTITIONS, Plan
 from benchmarks.tables import say
 from deploy.demo.observe import ClusterView, Ownership
 from deploy.drill.notes import NoteTail
 from deploy.drill.stage import CUSTOMERS, start_customers, write_endpoints
-from deploy.drill.timeline import drawn
 from deploy.drill.traffic import Traffic
 from kafka_utils import create_producer
 
@@ -115,7 +115,7 @@ class Told:
     """Of one fleet."""
 
     figures: Mapping[str, float | None]
-    picture: str
+    timeline: Timeline
 
 
 def perform(ground: Ground, name: str, start: Start, plan: Plan, *, eager: bool) -> Told:
@@ -167,7 +167,7 @@ async def _play(ground: Ground, cast: Cast, pods: Pods, tail: NoteTail, watched:
             arrivals[second] = arrivals.get(second, 0) + 1
     return Told(
         {**found, "no stable group": unstable, "whole after": took, "died": pods.died},
-        drawn(watched.owned, arrivals, marks, PARTITIONS),
+        Timeline(watched.owned, arrivals, marks),
     )
 
 

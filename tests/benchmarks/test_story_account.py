@@ -5,10 +5,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from benchmarks.story.account import Parts, backlog, figures
-from benchmarks.story.picture import stacked
+from benchmarks.story.picture import Timeline, stacked
 from deploy.drill.account import Sent
 from deploy.drill.notes import Note
-from deploy.drill.timeline import drawn
 
 SECOND = 1_000_000_000
 RATE = 10
@@ -78,8 +77,11 @@ def test_what_was_produced_before_the_first_second_is_in_the_backlog() -> None:
 
 
 def test_the_pictures_stand_below_each_other_as_one() -> None:
-    one = drawn([(0, {0: "pod-00"}), (SECOND, {0: "pod-00"})], {0: 3}, [(0, "a & b")], 1)
-    root = ET.fromstring(stacked({"original": one, "ours < all": one}))
+    def timeline(most: int) -> Timeline:
+        owned = [(0, {0: "pod-00"}), (SECOND, {0: "pod-00"})]
+        return Timeline(owned, {0: most}, [(0, "a & b")])
+
+    root = ET.fromstring(stacked({"original": timeline(3), "ours < all": timeline(40)}, 1))
     inner = [child for child in root if child.tag.endswith("svg")]
     assert len(inner) == 2
     assert float(inner[1].attrib["y"]) > float(inner[0].attrib["y"]) + float(
@@ -92,3 +94,5 @@ def test_the_pictures_stand_below_each_other_as_one() -> None:
         "original",
         "ours < all",
     ]
+    for each in inner:
+        assert "40" in [child.text for child in each], "one scale for all"

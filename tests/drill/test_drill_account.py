@@ -210,10 +210,16 @@ def test_every_step_that_can_be_asked_for_can_be_played() -> None:
 
 def test_a_drill_that_cannot_be_is_refused_with_every_mistake() -> None:
     environ = {"DRILL_PODS": "1", "STEP": "kill,panic", "MEMBERSHIP": "static,none"}
+    environ["KAFKA_VERSION"] = "9"
     with pytest.raises(DrillSettingsError) as caught:
         DrillSettings.from_environment(environ)
     said = str(caught.value).splitlines()
-    assert [line.partition("=")[0] for line in said] == ["MEMBERSHIP", "STEP", "DRILL_PODS"]
+    assert [line.partition("=")[0] for line in said] == [
+        "MEMBERSHIP",
+        "STEP",
+        "DRILL_PODS",
+        "KAFKA_VERSION",
+    ]
 
 
 def test_steps_are_played_in_their_own_order() -> None:
@@ -270,6 +276,10 @@ def test_the_picture_shows_each_stretch_of_ownership_and_each_mark() -> None:
     assert picture.count("<rect") == 1 + 3
     assert "pod-0 &lt;killed&gt;" in picture
     assert "polyline" in picture
+    assert ">7</text>" in picture
+    assert ">9 s</text>" in picture
+    assert ">10 s</text>" not in picture
+    assert ">20</text>" in drawn(owned, {3: 7}, [], 2, most=20), "on a scale that others share"
     assert drawn([], {}, [], 2).startswith("<svg")
 
 
