@@ -16,13 +16,13 @@ help: ## list the commands
 
 setup: .venv/.ready ## install what the two commands need, into .tools and .venv
 
-demo: .venv/.ready ## the whole way on three real brokers, a pod killed in the middle; DEMO_PODS=25, KAFKA_VERSION=4.1.0, KEEP=1
+demo: .venv/.ready ## one minute: the whole way on three real brokers, a pod killed in the middle; DEMO_PODS=25 KAFKA_VERSION=4.1.0 KEEP=1
 	@exec $(BIN)/python -m deploy.demo
 
-test: .venv/.ready ## every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses; PROCESSES=0 in one
+test: .venv/.ready ## 13 minutes on two cores: every test, against real brokers; KAFKA_VERSION=4.1.0; ARGS="-k name" chooses; PROCESSES=0 in one
 	@exec $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-drill: .venv/.ready ## 25 pods x 4 through all that a fleet goes through, with a ledger; STEP=kill,rolling MEMBERSHIP=handover,static KAFKA_VERSION=4.1.0
+drill: .venv/.ready ## all that a fleet of 25 pods x 4 goes through, with a ledger, or STEP=kill,rolling of it; DRILL_PODS=3 DRILL_PROCESSES=2 DRILL_RATE=100 for a small one
 	@exec $(BIN)/python -m deploy.drill
 
 lint: .venv/.ready ## style, types, and who may import whom

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
+from deploy.local.jars import locked_versions
+
 
 class DemoSettingsError(ValueError):
     """The environment asks for a demo that cannot be; one line for each mistake."""
@@ -38,14 +40,15 @@ class DemoSettings:
         usual = cls()
 
         number = partial(whole_number, environ, problems)
+        servers = environ.get("KAFKA_BOOTSTRAP_SERVERS") or None
         settings = cls(
             pods=number("DEMO_PODS", usual.pods, range(2, 101)),
             processes=number("DEMO_PROCESSES", usual.processes, range(1, 17)),
             rate=number("DEMO_RATE", usual.rate, range(1, 100_001)),
             seconds=number("DEMO_SECONDS", usual.seconds, range(5, 86_401)),
             keep=environ.get("KEEP", "").strip() not in ("", "0"),
-            kafka_version=environ.get("KAFKA_VERSION") or None,
-            bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+            kafka_version=None if servers else known_version(environ, problems),
+            bootstrap_servers=servers,
         )
         if problems:
             raise DemoSettingsError("\n".join(problems))
@@ -63,3 +66,11 @@ def whole_number(
         f"{name}={written!r}: allowed is a whole number from {allowed[0]} to {allowed[-1]}"
     )
     return default
+
+
+def known_version(environ: Mapping[str, str], problems: list[str]) -> str | None:
+    """The version of Kafka that is asked for; if it cannot be had, that is a problem more."""
+    version = environ.get("KAFKA_VERSION") or None
+    if version and version not in locked_versions():
+        problems.append(f"KAFKA_VERSION={version!r}: known are {', '.join(locked_versions())}")
+    return version

@@ -35,15 +35,16 @@ def main() -> int:
         return 2
     # As Ctrl-C, from the first moment on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    kept = Path(tempfile.mkdtemp(prefix="webhook-drill-"))
-    logging.basicConfig(filename=kept / "drill.log", level=logging.WARNING)
     with Guard() as guard:
         directory = Path(tempfile.mkdtemp(prefix="webhook-drill-", dir=roomy_memory()))
         guard.remove(directory)
+        logs = directory / "logs"
+        logs.mkdir()
+        logging.basicConfig(filename=logs / "drill.log", level=logging.WARNING)
         try:
-            return _drill(settings, guard, directory, kept)
+            return _drill(settings, guard, directory, logs)
         except (BrokersUnavailable, StageError, KafkaError) as error:
-            shutil.copytree(directory / "logs", kept, dirs_exist_ok=True)
+            kept = shutil.copytree(logs, _place_to_keep(), dirs_exist_ok=True)
             print(f"The drill could not be begun: {error}\nThe logs are in {kept}")
             return 1
         except KeyboardInterrupt:
@@ -51,9 +52,16 @@ def main() -> int:
             return 128 + signal.SIGINT
 
 
-def _drill(settings: DrillSettings, guard: Guard, directory: Path, kept: Path) -> int:
-    logs = directory / "logs"
-    logs.mkdir()
+def _place_to_keep() -> Path:
+    return Path(tempfile.mkdtemp(prefix="webhook-drill-"))
+
+
+def _drill(settings: DrillSettings, guard: Guard, directory: Path, logs: Path) -> int:
+    print(
+        f"The drill: {', '.join(settings.steps)}. Ctrl-C ends it, with the table of what was "
+        "played.\nThe brokers are being started; the first time, Kafka's jars are fetched before.",
+        flush=True,
+    )
     cluster = Cluster(
         settings.kafka_version or DEFAULT_VERSION,
         directory=directory / "brokers",
@@ -70,17 +78,19 @@ def _drill(settings: DrillSettings, guard: Guard, directory: Path, kept: Path) -
         print(
             f"Kafka {cluster.version}, {settings.pods} pods x {settings.processes} workers, "
             f"{' and '.join(settings.memberships)} members, {settings.rate} events/s, "
-            f"1 % of which take {LONG_SECONDS:g} s"
+            f"1 % of which take {LONG_SECONDS:g} s",
+            flush=True,
         )
         ground = Ground(settings, guard, logs, environment, cluster, ledger)
         told = asyncio.run(played_through(ground))
-    return told_of(told, logs, kept)
+    return told_of(told, logs, _place_to_keep())
 
 
 def told_of(told: Told, logs: Path, kept: Path) -> int:
     """Print what came of it, and keep what is worth it; the exit status."""
     (kept / "timeline.svg").write_text(told.picture)
-    print("\n".join(["", *table(told.rows), ""]))
+    shown = table(told.rows) if told.rows else ["No step was played to its end."]
+    print("\n".join(["", *shown, ""]))
     if told.signal:
         print(f"The drill was {told.cut_short}; what was in flight then counts as lost.")
         print(f"The picture is {kept / 'timeline.svg'}")

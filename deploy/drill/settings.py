@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-from deploy.demo.settings import whole_number
+from deploy.demo.settings import known_version, whole_number
 
 STEPS = (
     "cold-start",
@@ -59,7 +59,7 @@ class DrillSettings:
             quiet_seconds=number("DRILL_QUIET_SECONDS", usual.quiet_seconds, range(5, 3_601)),
             steps=steps or STEPS,
             memberships=members or usual.memberships,
-            kafka_version=environ.get("KAFKA_VERSION") or None,
+            kafka_version=known_version(environ, problems),
         )
         if problems:
             raise DrillSettingsError("\n".join(problems))

@@ -19,11 +19,12 @@ def test_the_whole_fleet_on_another_version_is_three_variables() -> None:
 
 
 def test_every_mistake_is_named_with_what_is_allowed() -> None:
-    wrong = {"DEMO_PODS": "1", "DEMO_RATE": "many", "DEMO_SECONDS": "-3"}
+    wrong = {"DEMO_PODS": "1", "DEMO_RATE": "many", "DEMO_SECONDS": "-3", "KAFKA_VERSION": "9"}
     with pytest.raises(DemoSettingsError) as caught:
         DemoSettings.from_environment(wrong)
     assert str(caught.value).splitlines() == [
         "DEMO_PODS='1': allowed is a whole number from 2 to 100",
         "DEMO_RATE='many': allowed is a whole number from 1 to 100000",
         "DEMO_SECONDS='-3': allowed is a whole number from 5 to 86400",
+        "KAFKA_VERSION='9': known are 2.8.1, 3.9.1, 4.1.0",
     ]
