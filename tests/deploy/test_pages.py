@@ -1,4 +1,4 @@
-"""The pages about images and clusters: what they tell to type is accepted, links lead somewhere."""
+"""The pages about images and clusters: what they tell to type is accepted."""
 
 import re
 import shlex
@@ -15,12 +15,6 @@ from webhook_worker.cli import parser
 
 PAGES = [IMAGE / "README.md", KUBERNETES / "README.md", KUBERNETES / "switch-assignor.md"]
 NUMBERS = {3: "three", 5: "five", 6: "six"}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

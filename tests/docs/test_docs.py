@@ -15,8 +15,9 @@ from webhook_worker.settings import SETTINGS
 
 DOCS = ROOT / "docs"
 POD_SETTINGS = ROOT / "deploy" / "image" / "pod_settings.py"
-PAGES = sorted(DOCS.glob("*.md"))
-WRITTEN = [each for each in PAGES if each != PAGE]
+WRITTEN = sorted(each for each in DOCS.glob("*.md") if each != PAGE)
+FOLDERS = ("benchmarks", "deploy", "docs", "packages")
+PAGES = sorted([*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))])
 MODULES = [
     file
     for folder in ("packages", "deploy", "benchmarks")
@@ -33,10 +34,22 @@ def test_every_module_says_what_it_is_for() -> None:
     assert [str(file) for file in MODULES if not sentence(file)] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def anchors(page: Path) -> set[str]:
+    """What a link may name after `#`, as it is made from headings where pages are shown."""
+    text = re.sub(r"(?ms)^ *```.*?^ *```", "", page.read_text())
+    headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text))
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    astray = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        name, _, anchor = link.partition("#")
+        page = path.parent / name if name else path
+        if ":" not in name and not (page.exists() and (not anchor or anchor in anchors(page))):
+            astray.append(link)
+    assert astray == []
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
