@@ -333,8 +333,8 @@ async def test_a_record_without_a_time_counts_no_end_to_end_time() -> None:
 @pytest.mark.parametrize(
     ("attempt", "level", "said"),
     [
-        (OK, "DEBUG", {"status": 200, "outcome": "done"}),
-        (Answered(503), "INFO", {"status": 503, "outcome": "park"}),
+        (OK, "DEBUG", {"status": 200, "outcome": "delivered"}),
+        (Answered(503), "INFO", {"status": 503, "outcome": "parked", "delay": "5s"}),
         (
             Failed("tls", "the handshake failed"),
             "INFO",

@@ -52,12 +52,13 @@ def logged(made: AttemptMade, at_ms: int) -> bytes:
         said["status"] = made.attempt.status
     else:
         said |= {"failure": made.attempt.kind, "ours": made.attempt.ours}
-    said |= _outcome(made.outcome)
+    said |= told_of(made.outcome)
     said["origin"] = f"{origin.topic}:{origin.partition}:{origin.offset}"
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
+def told_of(outcome: Outcome) -> dict[str, object]:
+    """The outcome as a word, and what belongs to it."""
     match outcome:
         case Done():
             return {"outcome": "delivered"}

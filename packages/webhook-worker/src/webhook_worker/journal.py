@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app_worker.handler import DeadLetter, Done, Outcome
 from webhook_worker.announcement import Announcement, message_exhausted
 from webhook_worker.attempt import Answered, Attempt
-from webhook_worker.attempt_log import AttemptMade, detail_of, logged, result_of
+from webhook_worker.attempt_log import AttemptMade, detail_of, logged, result_of, told_of
 from webhook_worker.endpoint_state.keeper import EndpointStates
 from webhook_worker.event import Event
 from webhook_worker.metrics import WebhookMetrics
@@ -98,8 +98,8 @@ def _tell(made: AttemptMade) -> None:
         "event": made.event.id,
         "endpoint": made.endpoint.id,
         "attempt": made.number,
-        "outcome": type(outcome).__name__.lower(),
         "seconds": round(made.seconds, 4),
+        **told_of(outcome),
     }
     if isinstance(attempt, Answered):
         fields["status"] = attempt.status
