@@ -113,7 +113,7 @@ def measure(case: Case, counts: Mapping[str, int], repeat: int) -> tuple[float, 
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.assignor", description=__doc__)
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     print("".join(f"{head:>15}" for head in HEADS))

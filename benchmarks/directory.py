@@ -106,7 +106,7 @@ async def _fill(servers: str, topics: Mapping[str, int]) -> None:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.directory", description=__doc__)
     parser.add_argument("endpoints", nargs="?", type=int, default=100_000)
     parser.add_argument("--load", nargs=2, metavar=("SERVERS", "TOPIC"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--workers", default="ours,careful")
+    parser.add_argument("--workers", default="ours,careful", help="ours, careful, or both")
     options = parser.parse_args()
     print(
         f"{options.processes} processes, {PARTITIONS} partitions, {os.cpu_count()} cores, "

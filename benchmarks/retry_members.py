@@ -134,7 +134,7 @@ async def _create_topics(servers: str) -> None:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retry_members", description=__doc__)
     parser.add_argument("processes", nargs="?", type=int, default=8)
     parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--retries", action="store_true", help=argparse.SUPPRESS)

@@ -2,7 +2,8 @@
 
 Of the events that were produced meanwhile: how many began to be delivered more than 1 s after they
 were produced, the worst, what was repeated, what was lost. Each kind of worker after the other, on
-the same brokers; their receiver keeps the ledger.
+the same brokers; their receiver keeps the ledger. Seven minutes a kind and repetition; two with
+``--workers 3 --partitions 12 --rate 50 --repeat 1``.
 """
 
 import argparse
@@ -58,7 +59,9 @@ def _row(
 def main() -> int:
     """Print the table; 3 when there are no brokers here."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.handover", description=__doc__)
-    parser.add_argument("--kinds", default=",".join(KINDS), help="in this order")
+    parser.add_argument(
+        "--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}; in this order"
+    )
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--partitions", type=int, default=100)
     parser.add_argument("--rate", type=float, default=500.0, help="events a second, of all")

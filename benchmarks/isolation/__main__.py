@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=500.0, help="events a second, of all")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--workers", default="ours,careful")
+    parser.add_argument("--workers", default="ours,careful", help="ours, careful, or both")
     options = parser.parse_args()
     print(f"{options.rate:g} events/s for {ENDPOINTS} endpoints, medians of {options.repeat}\n")
     print("| worker | hanging | healthy: events/s | median | p99 |\n|---|---|---|---|---|")
