@@ -87,6 +87,7 @@ async def played_through(ground: Ground) -> Told:
             for membership in ground.settings.memberships:
                 fleet = _fleet(ground, membership, view, owned)
                 scene = _scene(ground, fleet, marks, say, partial(_until_arrived, traffic, tail))
+                scene.mark(f"a fleet of {membership} members")
                 async with _watched(fleet):
                     await _go_through(scene, traffic, tail, membership, played)
         except (FleetError, PodError, KafkaError) as error:
