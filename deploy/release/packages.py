@@ -12,6 +12,13 @@ from packaging.version import Version
 NAMES = ("kafka-utils", "app-worker", "webhook-worker")
 """Each needs those before it."""
 
+TELLERS = {
+    "kafka-utils": "kafka_utils/__init__.py",
+    "app-worker": "app_worker/version.py",
+    "webhook-worker": "webhook_worker/__init__.py",
+}
+"""Where each says its version to whoever runs it, below its ``src``."""
+
 Read = Callable[[str], str]
 """Returns the text of a file, named from the root of the repository."""
 
@@ -50,6 +57,11 @@ def problems(packages: Mapping[str, Package], read: Read, locked: Mapping[str, s
     for name, package in packages.items():
         if locked.get(name) != str(package.version):
             found.append(f"{name} is {package.version}, and the lock has {locked.get(name)}")
+        source = read(f"packages/{name}/src/{TELLERS[name]}")
+        told = re.findall(r'^__version__ = "(.*)"$', source, re.MULTILINE)
+        if told != [str(package.version)]:
+            where = f"__version__ in packages/{name}/src is {', '.join(told)}"
+            found.append(f"{name} is {package.version}, and {where}")
         headings = re.findall(r"^## (\S+)", read(f"packages/{name}/CHANGELOG.md"), re.MULTILINE)
         if headings[:1] != [str(package.version)]:
             found.append(f"{name}: the changelog does not begin with {package.version}")

@@ -14,6 +14,7 @@ import pytest
 import trustme
 import yaml
 
+import webhook_worker
 from app_worker import KafkaSettings, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
 from deploy.image.messages import TERMINATION_LOG
@@ -57,6 +58,11 @@ def test_the_schemas_find_a_field_that_does_not_exist() -> None:
     stateful_set["spec"]["podManagment"] = "Parallel"
     with pytest.raises(kubernetes_validate.ValidationError, match="podManagment"):
         kubernetes_validate.validate(stateful_set, KUBERNETES_VERSIONS[0], strict=True)
+
+
+def test_the_image_is_the_version_of_webhook_worker() -> None:
+    [image] = written("kustomization.yaml")["images"]
+    assert image == {"name": "webhook-worker", "newTag": webhook_worker.__version__}
 
 
 def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> None:

@@ -26,9 +26,11 @@ def package(name: str, version: str, *needs: str) -> Package:
     return Package.read(name, project(name, version, *needs))
 
 
-def tree(bounds: dict[str, str], changelog: str = "0.2.0") -> Read:
+def tree(bounds: dict[str, str], changelog: str = "0.2.0", told: str = "0.2.0") -> Read:
     def read(path: str) -> str:
         name = Path(path).parts[1]
+        if path.endswith(".py"):
+            return f'"""What it is."""\n\n__version__ = "{told}"\n'
         if path.endswith("CHANGELOG.md"):
             return f"# Changelog\n\n## {changelog}\n\n- News.\n\n## 0.1.0\n"
         return project(name, "0.2.0", *filter(None, [bounds[name]]), "other>=1")
@@ -36,8 +38,10 @@ def tree(bounds: dict[str, str], changelog: str = "0.2.0") -> Read:
     return read
 
 
-def found(bounds: dict[str, str], changelog: str = "0.2.0", locked: str = "0.2.0") -> list[str]:
-    read = tree(bounds, changelog)
+def found(
+    bounds: dict[str, str], changelog: str = "0.2.0", locked: str = "0.2.0", told: str = "0.2.0"
+) -> list[str]:
+    read = tree(bounds, changelog, told)
     return problems(read_packages(read), read, dict.fromkeys(NAMES, locked))
 
 
@@ -63,7 +67,10 @@ def test_a_bound_admits_what_is_at_hand_and_nothing_that_may_break(
     assert complaint in sentence
 
 
-def test_a_changelog_or_a_lock_that_knows_another_version_is_told_for_each_package() -> None:
+def test_whatever_knows_another_version_is_told_for_each_package() -> None:
+    assert found(BOUNDS, told="0.1.0") == [
+        f"{name} is 0.2.0, and __version__ in packages/{name}/src is 0.1.0" for name in NAMES
+    ]
     assert len(found(BOUNDS, changelog="0.1.0")) == len(NAMES)
     assert len(found(BOUNDS, locked="0.1.0")) == len(NAMES)
 
