@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import NoOffsetForPartitionError, UnknownTopicOrPartitionError
 
 from kafka_utils import (
@@ -110,6 +111,48 @@ async def test_asking_for_a_missing_topic_does_not_create_it(admin: Admin) -> No
     assert await admin.partition_counts([name]) == {}
     assert await admin.partition_counts([name]) == {}
     assert name not in await admin.list_topics()
+
+
+@pytest.fixture
+def connected_to(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The address of each connection that is made, in order."""
+    made: list[tuple[str, int]] = []
+    connect: Any = AIOKafkaConnection.connect
+
+    async def noted(connection: AIOKafkaConnection) -> Any:
+        made.append((connection.host, connection.port))
+        return await connect(connection)
+
+    monkeypatch.setattr(AIOKafkaConnection, "connect", noted)
+    return made
+
+
+async def test_a_client_goes_on_over_the_connection_that_it_began_with(
+    servers: tuple[str, ...], connected_to: list[tuple[str, int]]
+) -> None:
+    async with Admin(servers) as admin:
+        await admin.cluster_id()
+        await admin.partition_counts()
+        await admin.broker_config(["offsets.retention.minutes"])
+
+    assert len(connected_to) == 1
+
+
+async def test_a_server_that_no_broker_listens_at_by_that_name_is_only_begun_with(
+    servers: tuple[str, ...], connected_to: list[tuple[str, int]]
+) -> None:
+    other_name = servers[0].replace("127.0.0.1", "localhost")
+    async with Admin((other_name,)) as admin:
+        await admin.cluster_id()
+        await admin.partition_counts()
+
+    assert [host for host, _ in connected_to] == ["localhost", "127.0.0.1"]
+
+
+async def test_a_server_that_is_down_is_passed_over(servers: tuple[str, ...]) -> None:
+    for _ in range(4):  # They are tried in any order.
+        async with Admin(("127.0.0.1:1", servers[0])) as admin:
+            assert await admin.brokers() >= 3
 
 
 async def test_topics_that_the_brokers_refuse_are_named_with_their_reasons(admin: Admin) -> None:

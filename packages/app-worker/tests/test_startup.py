@@ -6,7 +6,7 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from app_worker import startup
-from app_worker.startup import wait_for_topics
+from app_worker.startup import Seen, wait_for_topics
 from kafka_utils import UnreachableError
 
 COMMAND = "make-the-topics --now"
@@ -29,13 +29,22 @@ class Cluster:
 
 async def wait(cluster: Cluster, needed: Sequence[str] = ("a", "b")) -> list[str]:
     reasons: list[str] = []
-    await wait_for_topics(needed, COMMAND, cluster.look, reasons.append, jitter=lambda: 0.0)
+    await wait_for_topics(needed, COMMAND, cluster.look, reasons.append, Seen(), jitter=lambda: 0.0)
     return reasons
 
 
 @pytest.mark.looptime
 async def test_it_returns_at_once_when_all_topics_are_there() -> None:
     assert await wait(Cluster({"a", "b", "c"})) == []
+
+
+async def test_what_was_seen_once_is_not_asked_for_again_unless_something_is_missing_there() -> (
+    None
+):
+    cluster, seen = Cluster({"a", "b"}, {"a", "b", "c"}), Seen()
+    for needed in (["a"], ["b", "a"], ["c"]):
+        await wait_for_topics(needed, COMMAND, cluster.look, print, seen)
+    assert len(cluster.asked_at) == 2
 
 
 @pytest.mark.looptime

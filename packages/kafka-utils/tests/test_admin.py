@@ -61,6 +61,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[ScriptedClient]:
         asked: list[Any] = []  # noqa: RUF012 - this test's own
 
     monkeypatch.setattr(kafka_utils.admin, "AIOKafkaAdminClient", Client)
+    monkeypatch.setattr(kafka_utils.admin, "keep_first_connection", lambda _: None)
     monkeypatch.setattr(kafka_utils.admin, "_BACKOFF_SECONDS", 0)
     return Client
 

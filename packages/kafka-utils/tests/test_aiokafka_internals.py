@@ -22,12 +22,15 @@ from aiokafka.consumer.subscription_state import (
     SubscriptionState,
     TopicPartitionState,
 )
+from aiokafka.structs import BrokerMetadata
 
 from kafka_utils import aiokafka_internals
 from kafka_utils.aiokafka_internals import (
     IncrementalConsumer,
     IncrementalFetcher,
     IncrementalSubscription,
+    first_connection,
+    keep_first_connection,
     send_within,
     sender,
 )
@@ -54,6 +57,9 @@ METHODS: Final[list[tuple[type, str, str, str]]] = [
         "(self, cluster_metadata, topics)",
         "no missing topic is ever named",
     ),
+    (AIOKafkaClient, "bootstrap", "(self)", "closes its connection"),
+    (AIOKafkaClient, "get_random_node", "(self)", "draws one by lot that is not connected"),
+    (AIOKafkaClient, "_md_synchronizer", "(self)", "bootstrap is written again"),
     (AIOKafkaClient, "force_metadata_update", "(self)", "counts as of now"),
     (AIOKafkaConsumer, "_wait_topics", "(self)", "start is written again"),
     (AIOKafkaConsumer, "start", "(self)", "names its parts itself, and has no hook"),
@@ -118,12 +124,17 @@ ATTRIBUTES: Final[dict[str, str]] = {
         "_position_fut _resume_fut _committed_futs has_valid_position awaiting_reset "
         "reset_strategy paused"
     ),
-    "connection": "_request_timeout",
+    "connection": "_request_timeout _requests",
+    "cluster": "_bootstrap_brokers",
     "producer": "client",
-    "client": "_request_timeout_ms _conns",
+    "client": "_request_timeout_ms _conns _sync_task",
 }
 
 OURS: Final = {
+    "_bootstrap",
+    "_learn",
+    "_keep",
+    "_free_node",
     "_group_side",
     "_unsubscribing",
     "_shut",
@@ -191,6 +202,7 @@ async def objects() -> Any:
         "connection": connection,
         "producer": producer,
         "client": consumer._client,
+        "cluster": consumer._client.cluster,
     }
     await fetcher.close()
     await consumer.stop()
@@ -372,7 +384,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> Any:
     async def close(_: Any) -> None:
         closed.append(True)
 
-    monkeypatch.setattr(AIOKafkaClient, "bootstrap", nothing)
+    monkeypatch.setattr(first_connection, "_bootstrap", nothing)
     monkeypatch.setattr(AIOKafkaConsumer, "_wait_topics", nothing)
     monkeypatch.setattr(AIOKafkaClient, "close", close)
     consumer: Any = IncrementalConsumer(Group, group_id="g", auto_offset_reset="none")
@@ -465,3 +477,24 @@ async def test_partitions_assigned_by_hand_are_no_reason_to_join_the_group(consu
 
     assert consumer.assignment() == {A}
     assert consumer._subscription.topics_wanted is None
+
+
+@pytest.mark.parametrize(
+    ("connected", "owes", "chosen"),
+    [(True, [], 1), (True, ["a fetch"], None), (False, [], None)],
+)
+async def test_what_any_broker_can_answer_goes_over_a_connection_that_owes_no_answer(
+    connected: bool, owes: list[str], chosen: int | None
+) -> None:
+    admin: Any = AIOKafkaAdminClient()
+    client = admin._client
+    client.cluster._brokers = {node: BrokerMetadata(node, "b", node, None) for node in (1, 2)}
+    connection = SimpleNamespace(connected=lambda: connected, _requests=owes)
+    client._conns = {
+        (1, ConnectionGroup.DEFAULT): connection,
+        (2, "another channel"): SimpleNamespace(connected=lambda: True, _requests=[]),
+    }
+    client.get_random_node = lambda: None
+    keep_first_connection(admin)
+
+    assert client.get_random_node() == chosen

@@ -1,6 +1,6 @@
 """What check-config asks the brokers, with an admin that answers from memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,10 +42,10 @@ class FakeAdmin:
     async def list_topics(self) -> set[str]:
         return {*self.topics, *self.handover}
 
-    async def topic_config(self, topic: str) -> dict[str, str] | None:
+    async def topic_config(self, topic: str, _: Collection[str]) -> dict[str, str] | None:
         return self.handover.get(topic)
 
-    async def broker_config(self) -> dict[str, str]:
+    async def broker_config(self, _: Collection[str]) -> dict[str, str]:
         return {}
 
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from webhook_worker.commands.loading import load_for_run
 from webhook_worker.commands.upkeep import kept_directory
 from webhook_worker.directory import plugged
 from webhook_worker.metrics import WebhookMetrics
+from webhook_worker.plan import plan_of
 from webhook_worker.settings import PluggedSource
 
 ENVIRON = {
@@ -50,7 +51,7 @@ async def test_a_source_of_another_package_is_named_and_never_shown_in_full() ->
     assert "hidden" not in shown
     assert "memory:******" in shown
     metrics = WebhookMetrics(CollectorRegistry())
-    async with kept_directory(settings, source, metrics, lambda _: None) as directory:
+    async with kept_directory(settings, source, metrics, plan_of(settings.webhook)) as directory:
         assert directory.endpoints_for("acme", "t") == ()
 
 

@@ -25,21 +25,35 @@ class Cluster:
     """How many partitions each has."""
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a process has been told of its cluster, so that not all that start in it ask anew."""
+
+    cluster: Cluster | None = None
+
+
 async def wait_for_topics(
     needed: Collection[str],
     create_command: str,
     look: Callable[[], Awaitable[Cluster]],
     not_yet: Callable[[str], object],
+    seen: Seen,
     jitter: Callable[[], float] = random.random,
 ) -> Cluster:
     """Return the cluster once its brokers have the ``needed`` topics; ask again until then.
 
+    Brokers that were ``seen`` to have them are not asked.
+
     Each failed try is logged and told to ``not_yet`` as a sentence that says what to do.
     """
+    known = seen.cluster
+    if known is not None and known.topics.keys() >= set(needed):
+        return known
     tries = 0
     while True:
         cluster, obstacle = await _look(needed, create_command, look)
         if cluster is not None and not obstacle:
+            seen.cluster = cluster
             return cluster
         tries += 1
         seconds = BACKOFF.seconds(tries, jitter())

@@ -44,7 +44,7 @@ from app_worker.settings import (
     WorkerSettings,
 )
 from app_worker.share import Share
-from app_worker.startup import cluster_of, wait_for_topics
+from app_worker.startup import Seen, cluster_of, wait_for_topics
 from kafka_utils import GroupError, create_consumer, create_producer
 
 EXIT_STOPPED = 0
@@ -75,6 +75,8 @@ class WorkerPlan:
     """Says, from before it joins, what part of the topic's partitions it owns."""
     readiness: Readiness = field(default_factory=Readiness)
     """Of this process: a handler that waits while it is entered tells it what for."""
+    seen: Seen = field(default_factory=Seen)
+    """By this process, of its cluster."""
     gate: SendGate = field(default_factory=SendGate)
     """Of this process: a handler asks it right before a request that acts on the world."""
 
@@ -194,6 +196,7 @@ class _Worker:
             plan.create_command,
             partial(cluster_of, partial(self._kafka.admin, index)),
             self.readiness.not_yet,
+            plan.seen,
         )
         # Or what is parked would be worked on, until the first assignment, as if nobody else did.
         plan.share.set(0, cluster.topics.get(plan.topic, 0))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,7 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from kafka_utils.aiokafka_internals import sender
+from kafka_utils.aiokafka_internals import any_broker, keep_first_connection, sender
 from kafka_utils.config import Security, check_client
 from kafka_utils.connection import reasons_unreachable, security_arguments
 from kafka_utils.errors import TopicCreationError, UnreachableError
@@ -179,27 +179,31 @@ class Admin:
         found = await self._ask(lambda client: self._committed(client, group_id, wanted))
         return {here: None if found[here] < 0 else found[here] for here in wanted}
 
-    async def topic_config(self, topic: str) -> dict[str, str] | None:
+    async def topic_config(self, topic: str, names: Collection[str] = ()) -> dict[str, str] | None:
         """Return what is in force for the topic, by Kafka's names; None if there is no such topic.
+
+        ``names`` are the settings that are wanted; without any, all are.
 
         Asking never creates it. Raises TopicAuthorizationFailedError without the right
         DescribeConfigs on it.
         """
         try:
-            return await self._ask(lambda client: _config(client, ConfigResourceType.TOPIC, topic))
+            return await self._ask(
+                lambda client: _config(client, ConfigResourceType.TOPIC, topic, names)
+            )
         except _NoSuchTopicError:
             return None
 
-    async def broker_config(self) -> dict[str, str]:
+    async def broker_config(self, names: Collection[str] = ()) -> dict[str, str]:
         """Return what is in force at one of the brokers, by Kafka's names, without its secrets.
+
+        ``names`` are the settings that are wanted; without any, all are: hundreds.
 
         Raises ClusterAuthorizationFailedError without the right DescribeConfigs on the cluster.
         """
 
         async def ask(client: AIOKafkaAdminClient) -> dict[str, str]:
-            cluster = await client.describe_cluster()
-            node_id = min(broker["node_id"] for broker in cluster["brokers"])
-            return await _config(client, ConfigResourceType.BROKER, str(node_id))
+            return await _config(client, ConfigResourceType.BROKER, any_broker(client), names)
 
         return await self._ask(ask)
 
@@ -290,6 +294,7 @@ class Admin:
             request_timeout_ms=self.request_timeout_ms,
             **security_arguments(self.security),
         )
+        keep_first_connection(client)
         try:
             await client.start()
         except BaseException:
@@ -308,9 +313,11 @@ class _NoSuchTopicError(KafkaError):
 
 
 async def _config(
-    client: AIOKafkaAdminClient, kind: ConfigResourceType, name: str
+    client: AIOKafkaAdminClient, kind: ConfigResourceType, name: str, wanted: Collection[str]
 ) -> dict[str, str]:
-    answers: Any = await client.describe_configs([ConfigResource(kind, name)])
+    answers: Any = await client.describe_configs(
+        [ConfigResource(kind, name, dict.fromkeys(wanted))]
+    )
     [answer] = answers
     [(code, reason, _, _, entries)] = answer.resources
     error = for_code(code)

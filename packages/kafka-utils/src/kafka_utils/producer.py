@@ -2,7 +2,7 @@
 
 from aiokafka import AIOKafkaProducer
 
-from kafka_utils.aiokafka_internals import create_no_topics
+from kafka_utils.aiokafka_internals import create_no_topics, keep_first_connection
 from kafka_utils.config import ProducerConfig
 from kafka_utils.connection import security_arguments
 
@@ -42,6 +42,7 @@ def create_producer(config: ProducerConfig, *, may_create_topics: bool = True) -
         acks="all",
         **security_arguments(config.security),
     )
+    keep_first_connection(producer)
     if not may_create_topics:
         create_no_topics(producer)
     return producer

@@ -5,7 +5,11 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from kafka_utils.aiokafka_internals import ask_beside_fetches, create_no_topics
+from kafka_utils.aiokafka_internals import (
+    ask_beside_fetches,
+    create_no_topics,
+    keep_first_connection,
+)
 from kafka_utils.config import ConsumerConfig
 from kafka_utils.connection import security_arguments
 
@@ -53,6 +57,7 @@ def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         **security_arguments(config.security),
     )
+    keep_first_connection(consumer)
     ask_beside_fetches(consumer)
     return consumer
 

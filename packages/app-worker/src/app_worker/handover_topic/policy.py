@@ -6,6 +6,9 @@ DAY_MS = 86_400_000
 USUAL_OFFSETS_RETENTION_MS = 7 * DAY_MS
 """Of the brokers, where it cannot be asked for; a hold lives as long as the offset beside it."""
 WITHOUT_END = -1
+OF_TOPIC = ("cleanup.policy", "retention.ms", "retention.bytes")
+OF_BROKER = ("offsets.retention.minutes",)
+"""The settings that matter here."""
 
 
 def offsets_retention_ms(broker_config: Mapping[str, str]) -> int:

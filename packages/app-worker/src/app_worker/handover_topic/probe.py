@@ -14,7 +14,12 @@ from aiokafka.errors import (
 
 from app_worker.clients import stop_client
 from app_worker.handover.needs import Place, WhyNot, Writer
-from app_worker.handover_topic.policy import offsets_retention_ms, what_is_wrong
+from app_worker.handover_topic.policy import (
+    OF_BROKER,
+    OF_TOPIC,
+    offsets_retention_ms,
+    what_is_wrong,
+)
 from app_worker.handover_topic.reader import POLL_MS, Consumer
 from app_worker.startup import what_is_missing
 from kafka_utils import Admin, KafkaUtilsError
@@ -101,20 +106,21 @@ async def look(admin: Admin, topic: str, create_command: str) -> Verdict:
 
     Raises KafkaError.
     """
-    missing = what_is_missing([topic], await admin.list_topics(), create_command)
-    if missing:
-        return Verdict(WhyNot.TOPIC_MISSING, missing)
+    missing = Verdict(WhyNot.TOPIC_MISSING, what_is_missing([topic], [], create_command))
     try:
-        config = await admin.topic_config(topic)
+        config = await admin.topic_config(topic, OF_TOPIC)
     except TopicAuthorizationFailedError:
-        return refused("DescribeConfigs", topic)
-    wrong = what_is_wrong(config or {}, offsets_retention_ms(await _of_a_broker(admin)))
+        there = topic in await admin.list_topics()
+        return refused("DescribeConfigs", topic) if there else missing
+    if config is None:
+        return missing
+    wrong = what_is_wrong(config, offsets_retention_ms(await _of_a_broker(admin)))
     return Verdict(WhyNot.TOPIC_MISCONFIGURED, f"topic {topic} {wrong}") if wrong else Verdict()
 
 
 async def _of_a_broker(admin: Admin) -> Mapping[str, str]:
     """A broker's settings; none where it is not allowed to ask, which a worker need not be."""
     try:
-        return await admin.broker_config()
+        return await admin.broker_config(OF_BROKER)
     except ClusterAuthorizationFailedError:
         return {}

@@ -7,6 +7,7 @@ signature of each private name.
 """
 
 from kafka_utils.aiokafka_internals.connections import (
+    any_broker,
     ask_beside_fetches,
     create_no_topics,
     send_within,
@@ -14,6 +15,7 @@ from kafka_utils.aiokafka_internals.connections import (
 )
 from kafka_utils.aiokafka_internals.consumer import GroupSide, IncrementalConsumer
 from kafka_utils.aiokafka_internals.fetcher import IncrementalFetcher
+from kafka_utils.aiokafka_internals.first_connection import keep_first_connection
 from kafka_utils.aiokafka_internals.subscription import (
     IncrementalAssignment,
     IncrementalSubscription,
@@ -25,8 +27,10 @@ __all__ = [
     "IncrementalConsumer",
     "IncrementalFetcher",
     "IncrementalSubscription",
+    "any_broker",
     "ask_beside_fetches",
     "create_no_topics",
+    "keep_first_connection",
     "send_within",
     "sender",
 ]

@@ -25,6 +25,11 @@ async def send_within(
     return await client.send(node_id, request, group=channel)
 
 
+def client_of(of: "AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient") -> Any:
+    """Return what makes its connections."""
+    return of.client if isinstance(of, AIOKafkaProducer) else of._client
+
+
 def sender(
     client: "AIOKafkaAdminClient",
 ) -> Callable[[Any, int | None], Awaitable[Any]]:
@@ -33,13 +38,18 @@ def sender(
     return send
 
 
+def any_broker(client: "AIOKafkaAdminClient") -> str:
+    """Return the id of a broker that can be asked what any of them knows."""
+    return str(client._client.get_random_node())
+
+
 def create_no_topics(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """Have it ask for the metadata of all topics, always.
 
     A request that names a missing one makes brokers create it that do so
     (``auto.create.topics.enable``), and aiokafka has no way to ask them not to.
     """
-    client: Any = of._client if isinstance(of, AIOKafkaConsumer) else of.client
+    client = client_of(of)
     update = client._metadata_update
 
     async def update_all(cluster: object, _: object) -> bool:
@@ -55,7 +65,7 @@ def ask_beside_fetches(consumer: AIOKafkaConsumer) -> None:
     A broker answers the requests of a connection one after the other, so that a question behind a
     fetch waits for as long as that one waits for records (``fetch_max_wait_ms``).
     """
-    client: Any = consumer._client
+    client = client_of(consumer)
     send = client.send
 
     async def send_beside(

@@ -9,6 +9,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import OffsetAndMetadata
 
 from kafka_utils.aiokafka_internals.fetcher import IncrementalFetcher
+from kafka_utils.aiokafka_internals.first_connection import keep_first_connection
 from kafka_utils.aiokafka_internals.subscription import IncrementalSubscription
 
 
@@ -45,6 +46,7 @@ class IncrementalConsumer(AIOKafkaConsumer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        keep_first_connection(self)
         self._group_side = group_side
         self._unsubscribing: asyncio.Task[None] | None = None
         self._subscription: IncrementalSubscription = IncrementalSubscription(loop=self._loop)

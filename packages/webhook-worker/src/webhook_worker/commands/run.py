@@ -75,8 +75,8 @@ async def webhook_handler(
     ):
         topics = written_besides(webhook, outbox)
         async with (
-            kept_states(settings, outbox, topics, metrics, plan.readiness.not_yet) as states,
-            kept_directory(settings, source, metrics, plan.readiness.not_yet) as directory,
+            kept_states(settings, outbox, topics, metrics, plan) as states,
+            kept_directory(settings, source, metrics, plan) as directory,
         ):
             yield WebhookHandler(
                 directory,

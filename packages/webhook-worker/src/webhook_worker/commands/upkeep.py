@@ -10,6 +10,7 @@ from functools import partial
 from app_worker.clients import connected, stop_client
 from app_worker.renewable_producer import RenewableProducer
 from app_worker.startup import cluster_of, wait_for_topics
+from app_worker.worker import WorkerPlan
 from kafka_utils import create_producer, create_reader
 from webhook_worker.announcement import Announcement
 from webhook_worker.commands.loading import Source
@@ -24,11 +25,7 @@ from webhook_worker.endpoint_state.table import StateTable
 from webhook_worker.journal import Topics
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.outbox import Letter, Outbox
-from webhook_worker.plan import CREATE_COMMAND
 from webhook_worker.settings import AllSettings, PluggedSource, WebhookSettings
-
-NotYet = Callable[[str], object]
-"""Is told, in a sentence, why the process is not ready yet."""
 
 LONG_POLL_MS = 5_000
 """How long the brokers may wait for a change of endpoints or of their states."""
@@ -38,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def kept_directory(
-    settings: AllSettings, source: Source, metrics: WebhookMetrics, not_yet: NotYet
+    settings: AllSettings, source: Source, metrics: WebhookMetrics, plan: WorkerPlan
 ) -> AsyncIterator[Directory]:
     """All endpoints, which within the block follow their source."""
     if isinstance(source, PluggedSource):
@@ -56,7 +53,7 @@ async def kept_directory(
             directory = source
             following = background.create_task(source.watch(report.changed))
         else:
-            connect = await _reader_of(settings, source.name, not_yet)
+            connect = await _reader_of(settings, source.name, plan)
             directory = TopicDirectory(connect, TopicReport(source.name, metrics))
             following = background.create_task(directory.follow())
             await directory.caught_up.wait()
@@ -73,12 +70,12 @@ async def kept_states(
     outbox: Outbox,
     topics: Topics,
     metrics: WebhookMetrics,
-    not_yet: NotYet,
+    plan: WorkerPlan,
 ) -> AsyncIterator[EndpointStates]:
     """What the fleet knows of endpoints, which within the block follows its topic."""
     webhook = settings.webhook
     topic = webhook.topic_names.endpoint_state
-    connect = await _reader_of(settings, topic, not_yet)
+    connect = await _reader_of(settings, topic, plan)
     table: CompactedTopic[StateTable]
 
     def write(endpoint_id: str, value: bytes | None) -> None:
@@ -135,14 +132,18 @@ def written_besides(webhook: WebhookSettings, outbox: Outbox) -> Topics:
 
 
 async def _reader_of(
-    settings: AllSettings, topic: str, not_yet: NotYet
+    settings: AllSettings, topic: str, plan: WorkerPlan
 ) -> Callable[[], AbstractAsyncContextManager[Reader]]:
     """What connects to the topic, which is waited for."""
     kafka, index = settings.kafka, settings.worker.process_index
     await wait_for_topics(
-        [topic], CREATE_COMMAND, partial(cluster_of, partial(kafka.admin, index)), not_yet
+        [topic],
+        plan.create_command,
+        partial(cluster_of, partial(kafka.admin, index)),
+        plan.readiness.not_yet,
+        plan.seen,
     )
-    not_yet(f"reading topic {topic}")
+    plan.readiness.not_yet(f"reading topic {topic}")
     config = dataclasses.replace(
         kafka.consumer_config(process_index=index, revoke_timeout_ms=1),
         # A change is answered at once, and nobody waits behind a fetch.
