@@ -160,6 +160,29 @@ def test_an_event_as_most_are_written_is_read_in_one_match(
     )
 
 
+@given(
+    year=st.integers(0, 9999) | st.sampled_from([1900, 2000, 2024]),
+    month=st.integers(0, 13),
+    day=st.integers(0, 32),
+    clock=st.sampled_from(["00:00:00", "23:59:59", "23:59:60", "24:00:00", "12:60:00"]),
+    fraction=st.sampled_from(["", ".5", ".1234567890"]),
+    zone=st.sampled_from(["Z", "z", "+00:00", "-23:59", "+24:00", "+01:60", ""]),
+)
+def test_a_moment_is_one_or_none_in_one_match_as_by_itself(
+    year: int, month: int, day: int, clock: str, fraction: str, zone: str
+) -> None:
+    timestamp = f"{year:04}-{month:02}-{day:02}T{clock}{fraction}{zone}"
+    plain = encoded(timestamp=timestamp)
+    otherwise = plain.replace(b'"id"', rb'"\u0069d"')
+    assert otherwise != plain
+    try:
+        expected = parse_event(otherwise, LIMIT)
+    except BadEventError:
+        assert reason_for(plain) == "bad_shape"
+    else:
+        assert parse_event(plain, LIMIT) == expected
+
+
 def test_names_are_read_through_their_escapes() -> None:
     value = encoded().replace(b'"id"', rb'"\u0069d"')
     assert parse_event(value, LIMIT).id == "evt_1"

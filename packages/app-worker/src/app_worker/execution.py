@@ -119,6 +119,9 @@ class Execution:
             self._seconds.observe(self._clock() - call.began)
         if call.task.cancelling() and not lane.stopped:
             await _go_on(call.task)
+        if len(outcomes) == 1 and type(outcomes[0]) is Done:
+            self._uncounted += 1
+            return None
         to_store = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
         if to_store:
             if isinstance(to_store[0], Block) and isinstance(lane, OrderedLane):

@@ -47,5 +47,5 @@ class SendGate:
 
     def check(self, record: Record) -> None:
         """Raise GivenUpError unless a request about it may be begun now."""
-        if not self.may_send(record):
+        if self._asked and not self.may_send(record):
             raise GivenUpError(f"{record.topic}-{record.partition} was handed over")

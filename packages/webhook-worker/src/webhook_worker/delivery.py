@@ -12,7 +12,7 @@ from app_worker.delays import DelaySchedule
 from app_worker.handler import DeadLetter, Enqueue, Outcome
 from app_worker.record import Record
 from app_worker.send_gate import SendGate
-from webhook_worker.attempt import Attempt
+from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.attempt_log import AttemptMade
 from webhook_worker.directory import Directory
 from webhook_worker.endpoint import Endpoint
@@ -23,7 +23,7 @@ from webhook_worker.isolation.gate import Isolation, Refusal
 from webhook_worker.journal import Journal
 from webhook_worker.metrics import WebhookMetrics
 from webhook_worker.order import LineOrder
-from webhook_worker.outcome import outcome_of, park_or_give_up, postpone
+from webhook_worker.outcome import done, outcome_of, park_or_give_up, postpone
 from webhook_worker.request import Check, Request, build
 
 UnknownCustomer = Literal["drop", "dead-letter"]
@@ -106,10 +106,10 @@ class WebhookHandler:
         if not endpoints and not broken and not record.enqueued:
             return self._nobody_wants(record, event)
         self._metrics.saw_event("matched")
-        waiting = [self._wait_for_repair(record, event, endpoint_id) for endpoint_id in broken]
         content = body(event)
-        if len(endpoints) == 1:
-            return [await self._deliver(record, event, content, endpoints[0]), *waiting]
+        if len(endpoints) == 1 and not broken:
+            return [await self._deliver(record, event, content, endpoints[0])]
+        waiting = [self._wait_for_repair(record, event, endpoint_id) for endpoint_id in broken]
         async with asyncio.TaskGroup() as deliveries:
             tasks = [
                 deliveries.create_task(self._deliver(record, event, content, endpoint))
@@ -156,16 +156,27 @@ class WebhookHandler:
             self._isolation.leave(permit, attempt)
         seconds = time.monotonic() - began
         attempts = record.attempts + 1
-        line = self._line if record.queued_ms and endpoint.ordered == "block" else None
-        schedule = line.schedule if line else self._schedule
-        charged = attempts if line else self._attempts_outside(record, attempts)
-        outcome = outcome_of(attempt, endpoint.id, charged, schedule, postponed=record.postponed)
-        if line:
-            outcome = line.kept(outcome, record, self._now())
+        outcome: Outcome
+        if isinstance(attempt, Answered) and attempt.is_success:
+            outcome = done(endpoint.id)  # whatever order it is to be kept in
+            if not self._journal.tells_of_each:
+                self._journal.delivered(record, endpoint, seconds)
+                return outcome
+        else:
+            outcome = self._not_delivered(record, endpoint, attempts, attempt)
         self._journal.made(
             AttemptMade(record, event, endpoint, attempts, attempt, outcome, seconds)
         )
         return outcome
+
+    def _not_delivered(
+        self, record: Record, endpoint: Endpoint, attempts: int, attempt: Attempt
+    ) -> Outcome:
+        line = self._line if record.queued_ms and endpoint.ordered == "block" else None
+        schedule = line.schedule if line else self._schedule
+        charged = attempts if line else self._attempts_outside(record, attempts)
+        outcome = outcome_of(attempt, endpoint.id, charged, schedule, postponed=record.postponed)
+        return line.kept(outcome, record, self._now()) if line else outcome
 
     def _postpone(
         self, record: Record, event: Event, endpoint: Endpoint, refusal: Refusal

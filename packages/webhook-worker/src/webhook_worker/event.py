@@ -9,6 +9,7 @@ from webhook_worker.errors import BadEventError, BadEventReason
 from webhook_worker.json_text import (
     Member,
     NotJsonError,
+    end_of_value,
     expect_end,
     read_object,
     read_value,
@@ -29,12 +30,22 @@ _DATE_TIME = re.compile(
 # Nearly every event is written so: four plain strings in any order, then the data. One match reads
 # all but that, at a third of the price of reading member by member, which takes everything else.
 # Four members of which each has a group of its own are one of each.
+# Nor does a moment need a second look, but for the 29th of February, a second 60, and other ways of
+# writing it that RFC 3339 allows.
+_DAY_PATTERN = (
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_MOMENT_PATTERN = (
+    rf"[1-9][0-9]{{3}}-{_DAY_PATTERN}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
+)
 _TEXT_PATTERN = r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,256}+"
 _MEMBER_PATTERNS = (
     ("id", r"[A-Za-z0-9_-]{1,256}+"),
     ("type", _TEXT_PATTERN),
     ("customer_id", _TEXT_PATTERN),
-    ("timestamp", r"[0-9T:.Z+-]{1,64}+"),
+    ("timestamp", _MOMENT_PATTERN),
 )
 _PLAIN_HEAD = re.compile(
     r"[ \t\n\r]*\{(?:[ \t\n\r]*\"(?:"
@@ -87,14 +98,11 @@ def _plain(text: str, raw: bytes | None) -> Event | None:
     if head is None:
         return None
     event_id, event_type, customer_id, timestamp = head.groups()
-    if not (event_id and event_type and customer_id and timestamp and _is_date_time(timestamp)):
+    if not (event_id and event_type and customer_id and timestamp):
         return None
     start = head.end()
-    try:
-        _, end = read_value(text, start, numbers=False)
-    except NotJsonError:
-        return None
-    if _PLAIN_END.fullmatch(text, end) is None:
+    end = end_of_value(text, start)
+    if end is None or _PLAIN_END.fullmatch(text, end) is None:
         return None
     return Event(
         event_id,

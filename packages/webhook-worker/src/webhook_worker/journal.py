@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app_worker.handler import DeadLetter, Done, Outcome
+from app_worker.record import Record
 from webhook_worker.announcement import Announcement, message_exhausted
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.attempt_log import AttemptMade, detail_of, logged, result_of, told_of
+from webhook_worker.endpoint import Endpoint
 from webhook_worker.endpoint_state.keeper import EndpointStates
 from webhook_worker.event import Event
 from webhook_worker.metrics import WebhookMetrics
@@ -44,14 +46,24 @@ class Journal:
         self._topics = topics
         self._now = now
 
+    @property
+    def tells_of_each(self) -> bool:
+        """Whether more is said of an attempt that succeeded than that it did."""
+        return self._topics.log_attempt is not None or _log.isEnabledFor(logging.DEBUG)
+
+    def delivered(self, record: Record, endpoint: Endpoint, seconds: float) -> None:
+        """An attempt that took so long has succeeded. All that is told of it unless each is."""
+        self._metrics.made_attempt("2xx", seconds)
+        self._states.succeeded(endpoint)
+        if record.timestamp_ms > 0:
+            self._metrics.delivered(self._now() - record.timestamp_ms / 1000)
+
     def made(self, made: AttemptMade) -> None:
         """An attempt is over."""
-        self._metrics.made_attempt(result_of(made.attempt), made.seconds)
         if isinstance(made.outcome, Done):
-            self._states.succeeded(made.endpoint)
-            if made.record.timestamp_ms > 0:
-                self._metrics.delivered(self._now() - made.record.timestamp_ms / 1000)
+            self.delivered(made.record, made.endpoint, made.seconds)
         else:
+            self._metrics.made_attempt(result_of(made.attempt), made.seconds)
             self._failed(made)
         _tell(made)
         if self._topics.log_attempt:

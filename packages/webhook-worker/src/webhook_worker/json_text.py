@@ -73,6 +73,17 @@ def read_value(text: str, position: int, *, numbers: bool = True) -> tuple[Any, 
     return value, end
 
 
+def end_of_value(text: str, position: int) -> int | None:
+    """Where the value that begins at ``position`` ends; None if there is none, as read_value says.
+
+    No number in it is converted.
+    """
+    try:
+        return _numbers_unread.raw_decode(text, position)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
 def read_object(
     text: str, position: int, *, numbers: bool = True
 ) -> tuple[tuple[Member, ...], int]:

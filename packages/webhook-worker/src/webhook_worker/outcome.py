@@ -41,7 +41,7 @@ def outcome_of(
             return Park(endpoint_id, charged, delay, attempt.kind, detail, postponed + 1)
         return park_or_give_up(endpoint_id, attempts, schedule, attempt.kind, detail)
     if attempt.is_success:
-        return _done(endpoint_id)
+        return done(endpoint_id)
     said = _one_line(attempt.body_start)
     detail = f"status {attempt.status}: {said}" if said else f"status {attempt.status}"
     if attempt.status == GONE:
@@ -51,7 +51,7 @@ def outcome_of(
     )
 
 
-_done = lru_cache(4096)(Done)
+done = lru_cache(4096)(Done)
 # A frozen value, and nearly every outcome is one.
 
 

@@ -135,6 +135,9 @@ class Sender:
             return Failed("internal", type(error).__name__, ours=True)
 
     def _came_back(self, answer: Answer) -> Attempt:
+        if answer.cut_short is None and 200 <= answer.status <= 299:  # noqa: PLR2004
+            # Nobody waits after a success, whatever its headers say.
+            return Answered(answer.status, None, answer.body[:MOST_KEPT_BYTES])
         answered = _answered(answer)
         if answer.cut_short is not None and answered.is_success:
             missing = f"status {answer.status}, but not all of its body,"
