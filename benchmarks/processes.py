@@ -18,6 +18,12 @@ def waited_seconds(pids: Iterable[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) for pid in pids) / 1e9
 
 
+def times_woken(pids: Iterable[int]) -> int:
+    """How often their main threads gave up the processor because they had nothing to do."""
+    rows = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in pids)
+    return sum(int(row.split()[1]) for lines in rows for row in lines if row[:4] == "volu")
+
+
 def resident_mb(pids: Iterable[int]) -> float:
     """Resident memory of these processes; what they share counts for each."""
     pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)

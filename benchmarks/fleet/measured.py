@@ -15,7 +15,13 @@ from benchmarks.fleet.ground import Ground, until
 from benchmarks.fleet.launcher import Launched
 from benchmarks.fleet.pace import Look, Pace, pace, unevenness
 from benchmarks.fleet.workers import Start, Work
-from benchmarks.processes import cpu_seconds, proportional_mb, resident_mb, waited_seconds
+from benchmarks.processes import (
+    cpu_seconds,
+    proportional_mb,
+    resident_mb,
+    times_woken,
+    waited_seconds,
+)
 from benchmarks.rebalance.ownership import Group
 from benchmarks.rebalance.table import Column, Figures
 
@@ -34,6 +40,7 @@ COLUMNS = (
     Column("idle", " %", 2),
     Column("deliveries/s", "", 0),
     Column("CPU each", " us", 0),
+    Column("in all", " us", 0),
     Column("per CPU second", "", 0, ratio=False),
     Column("max/mean", "", 2, ratio=False),
     Column("parked", "", 0, ratio=False),
@@ -45,6 +52,11 @@ AROUND_COLUMNS = (
     Column("brokers' CPU each", " us", 0),
     Column("customers' CPU each", " us", 0),
     Column("customers waited", " %", 0, ratio=False),
+    Column("connections each", "", 3),
+    Column("pieces each", "", 2),
+    Column("bytes each", "", 0),
+    Column("customers woken each", "", 3),
+    Column("workers woken each", "", 3),
 )
 TABLES: Mapping[str, Sequence[Column]] = {
     "The fleet": COLUMNS,
@@ -192,6 +204,9 @@ class _Measuring:
             brokers_cpu=cpu_seconds(self._ground.brokers.values()),
             customers_cpu=cpu_seconds(customers.pids),
             customers_waited=waited_seconds(customers.pids),
+            workers_woken=times_woken(self._pids),
+            customers_woken=times_woken(customers.pids),
+            taken=customers.taken(),
         )
 
 
@@ -201,8 +216,14 @@ def _shown(found: Pace | None) -> dict[str, float | None]:
     return {
         "deliveries/s": found.per_second,
         "CPU each": found.worker_us,
+        "in all": found.worker_us_in_all,
         "per CPU second": 1e6 / found.worker_us,
         "brokers' CPU each": found.broker_us,
         "customers' CPU each": found.customer_us,
         "customers waited": 100 * found.customers_waited_share,
+        "connections each": found.connections,
+        "pieces each": found.pieces,
+        "bytes each": found.size,
+        "customers woken each": found.customer_woken,
+        "workers woken each": found.worker_woken,
     }

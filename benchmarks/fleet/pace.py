@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from benchmarks.fleet.receiver import Taken
+
 FIRST_SHARE, LAST_SHARE = 0.2, 0.95
 """Of the events, between which it is measured: connections are made before, and the last ones are
 on few processes."""
@@ -21,6 +23,11 @@ class Look:
     customers_cpu: float
     customers_waited: float
     """Seconds that they were ready to run, and had no processor."""
+    workers_woken: int = 0
+    """How often they had nothing to do and then something again; so is the next."""
+    customers_woken: int = 0
+    taken: Taken = Taken()
+    """What the customers were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,15 @@ class Pace:
     customer_us: float
     customers_waited_share: float
     """Of the time, on the mean of the customers' processes; near 1, they are what is measured."""
+    worker_us_in_all: float
+    """CPU for each delivery from the first look to the last one: what a beginning costs, too."""
+    worker_woken: float
+    """Of all of them together, for each delivery; so are the next four."""
+    customer_woken: float
+    connections: float
+    pieces: float
+    size: float
+    """In bytes."""
 
 
 def pace(looks: Sequence[Look], events: int, customers: int) -> Pace | None:
@@ -51,6 +67,12 @@ def pace(looks: Sequence[Look], events: int, customers: int) -> Pace | None:
         customers_waited_share=(ended.customers_waited - began.customers_waited)
         / seconds
         / customers,
+        worker_us_in_all=(looks[-1].workers_cpu - looks[0].workers_cpu) / looks[-1].arrived * 1e6,
+        worker_woken=(ended.workers_woken - began.workers_woken) / done,
+        customer_woken=(ended.customers_woken - began.customers_woken) / done,
+        connections=(ended.taken.connections - began.taken.connections) / done,
+        pieces=(ended.taken.pieces - began.taken.pieces) / done,
+        size=(ended.taken.size - began.taken.size) / done,
     )
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.fleet.pace import Look, pace, unevenness
+from benchmarks.fleet.receiver import Taken
 
 NOTHING = Look(0.0, 0, 0.0, 0.0, 0.0, 0.0)
-FIRST = Look(10.0, 200, 1.0, 2.0, 3.0, 4.0)
-LAST = Look(12.0, 960, 2.52, 2.76, 3.38, 6.0)
+FIRST = Look(10.0, 200, 1.0, 2.0, 3.0, 4.0, 100, 50, Taken(10, 200, 240_000))
+LAST = Look(12.0, 960, 2.52, 2.76, 3.38, 6.0, 480, 126, Taken(29, 1_036, 1_000_000))
 
 
 def test_the_pace_is_taken_between_the_first_fifth_and_the_last_twentieth() -> None:
@@ -17,9 +18,13 @@ def test_the_pace_is_taken_between_the_first_fifth_and_the_last_twentieth() -> N
     assert found is not None
     assert found.per_second == pytest.approx(380)
     assert found.worker_us == pytest.approx(2_000)
+    assert found.worker_us_in_all == pytest.approx(50_000)
     assert found.broker_us == pytest.approx(1_000)
     assert found.customer_us == pytest.approx(500)
     assert found.customers_waited_share == pytest.approx(0.5)
+    assert (found.worker_woken, found.customer_woken) == pytest.approx((0.5, 0.1))
+    sent = (found.connections, found.pieces, found.size)
+    assert sent == pytest.approx((0.025, 1.1, 1_000))
 
 
 def test_what_never_came_whole_is_measured_as_far_as_it_came() -> None:
