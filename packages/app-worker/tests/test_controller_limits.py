@@ -57,6 +57,18 @@ async def test_full_lanes_still_poll_and_are_woken_when_there_is_room() -> None:
         assert len(bench.handler.began) == 4
 
 
+async def test_full_lanes_are_not_polled_beside_at_each_completion() -> None:
+    bench = Bench(limits=Admission(2, 10_000))
+    bench.handler.seconds = lambda _: 0.05
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, *range(500))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(4.9)
+        assert len(bench.handler.finished) > 150
+        assert len(bench.consumer.polls) <= 10
+
+
 async def test_memory_is_bounded_with_an_endless_backlog() -> None:
     bench = Bench(limits=Admission(4, 10_000), max_poll_records=10)
     bench.handler.seconds = lambda _: 1.0

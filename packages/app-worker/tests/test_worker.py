@@ -109,6 +109,21 @@ async def test_it_is_ready_once_all_groups_are_joined_and_drains_both_at_a_stop(
 
 
 @pytest.mark.looptime
+async def test_once_it_is_ready_collections_pass_over_what_was_there_before() -> None:
+    readiness, stop = Readiness(), asyncio.Event()
+    working = asyncio.create_task(_take_part([member(ScriptedController())], readiness, stop))
+    await asyncio.sleep(0.5)
+    at_start = gc.get_freeze_count()
+    await asyncio.sleep(1)
+    at_work = gc.get_freeze_count()
+    stop.set()
+    await working
+    assert at_start == 0
+    assert at_work > 10_000
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.looptime
 async def test_when_one_group_fails_the_other_is_left_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

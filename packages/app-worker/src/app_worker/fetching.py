@@ -146,12 +146,11 @@ class Fetching:
             self._room.clear()
             await self._fetch_suspects()
             asked = self._with_room()
+            if not asked:
+                await self._fetch([], 0.0)
+                asked = await self._room_made()
             if asked:
                 await self._fetch(asked, self._timeout(asked))
-            else:
-                await self._fetch([], 0.0)
-                longest = LONGEST_POLL_SECONDS if self._suspects else WITHOUT_ROOM_SECONDS
-                await self._pause(self._until_next_head(longest))
 
     def interrupt(self) -> None:
         """There are new lanes: a poll that waits for records of others is over."""
@@ -188,12 +187,24 @@ class Fetching:
     def _seconds_left(self, lane: Lane) -> float:
         return lane.seconds_left(self._now() * 1000, self._clock())
 
-    async def _pause(self, seconds: float) -> None:
+    async def _room_made(self) -> list[Lane]:
+        """The lanes that have room again; none if that takes long, or suspects are to be polled.
+
+        Each completion makes a little room, and few of them enough.
+        """
+        longest = LONGEST_POLL_SECONDS if self._suspects else WITHOUT_ROOM_SECONDS
+        asked: list[Lane] = []
         try:
-            async with asyncio.timeout(seconds):
-                await self._room.wait()
+            async with asyncio.timeout(self._until_next_head(longest)):
+                while not asked:
+                    await self._room.wait()
+                    self._room.clear()
+                    if self._suspects:
+                        break
+                    asked = self._with_room()
         except TimeoutError:
-            return
+            return []
+        return asked
 
     async def _fetch(self, asked: Collection[Lane], seconds: float) -> None:
         try:

@@ -43,6 +43,7 @@ from app_worker.settings import (
     KafkaSettings,
     WorkerSettings,
 )
+from app_worker.settled_heap import settled_heap
 from app_worker.share import Share
 from app_worker.startup import Seen, cluster_of, wait_for_topics
 from kafka_utils import GroupError, create_consumer, create_producer
@@ -327,11 +328,14 @@ def _tell_of_failure(member: Member, error: BaseException) -> None:
 
 
 async def _tell_when_joined(members: Sequence[Member], readiness: Readiness) -> None:
+    """Go through the start, and see to what follows it until cancelled."""
     for member in members:
         readiness.not_yet(f"joining group {member.group_id}")
         await member.controller.joined.wait()
         _log.info("joined", extra={"group": member.group_id})
     readiness.ready()
+    with settled_heap():
+        await asyncio.Event().wait()
 
 
 async def _entered(
