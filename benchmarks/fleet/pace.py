@@ -11,6 +11,9 @@ FIRST_SHARE, LAST_SHARE = 0.2, 0.95
 on few processes."""
 
 
+_NOTHING = Taken()
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was so at a moment."""
@@ -26,7 +29,7 @@ class Look:
     workers_woken: int = 0
     """How often they had nothing to do and then something again; so is the next."""
     customers_woken: int = 0
-    taken: Taken = Taken()
+    taken: Taken = _NOTHING
     """What the customers were sent."""
 
 

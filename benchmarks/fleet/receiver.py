@@ -103,8 +103,8 @@ def customers(guard: Guard, directory: Path, processes: int) -> Iterator[Custome
             guard.release(process.pid)
 
 
-# All connections read into this. By itself asyncio takes new memory of 256 KB for each read, and the
-# first fleet alone would pay for that until the allocator has got used to it.
+# All connections read into this. By itself asyncio takes new memory of 256 KB for each read, and
+# the first fleet alone would pay for that until the allocator has got used to it.
 _RECEIVED = memoryview(bytearray(64 * 1024))
 
 
