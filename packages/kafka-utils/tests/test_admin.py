@@ -52,7 +52,7 @@ class ScriptedClient:
             raise answer
         return answer
 
-    create_topics = describe_topics = describe_cluster = list_consumer_group_offsets = answer
+    create_topics = describe_topics = _send_request = list_consumer_group_offsets = answer
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[ScriptedClient]:
         asked: list[Any] = []  # noqa: RUF012 - this test's own
 
     monkeypatch.setattr(kafka_utils.admin, "AIOKafkaAdminClient", Client)
-    monkeypatch.setattr(kafka_utils.admin, "keep_first_connection", lambda _: None)
+    monkeypatch.setattr(kafka_utils.admin, "keep_first_connection", lambda _, **__: None)
     monkeypatch.setattr(kafka_utils.admin, "_BACKOFF_SECONDS", 0)
     return Client
 
@@ -98,7 +98,7 @@ async def test_topics_are_counted_without_naming_them_to_the_brokers(
 
 
 async def test_brokers_and_topics_are_listed(client: type[ScriptedClient]) -> None:
-    client.script = [{"brokers": [{}, {}, {}]}, [topic("webhook", 100)]]
+    client.script = [SimpleNamespace(brokers=[1, 2, 3]), [topic("webhook", 100)]]
 
     async with admin() as cluster:
         assert await cluster.brokers() == 3

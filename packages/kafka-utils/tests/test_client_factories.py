@@ -49,7 +49,7 @@ def clients_keep_their_arguments(
     if "real_clients" not in request.fixturenames:
         monkeypatch.setattr(kafka_utils.consumer, "IncrementalConsumer", Given)
         monkeypatch.setattr(kafka_utils.producer, "AIOKafkaProducer", Given)
-        monkeypatch.setattr(kafka_utils.producer, "keep_first_connection", lambda _: None)
+        monkeypatch.setattr(kafka_utils.producer, "keep_first_connection", lambda _, **__: None)
 
 
 @pytest.fixture

@@ -279,7 +279,7 @@ class Client:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     client = Client(Brokers(), [])
-    monkeypatch.setattr(kafka_utils.admin, "keep_first_connection", lambda _: None)
+    monkeypatch.setattr(kafka_utils.admin, "keep_first_connection", lambda _, **__: None)
     monkeypatch.setattr(kafka_utils.admin, "AIOKafkaAdminClient", client)
     monkeypatch.setattr(kafka_utils.admin, "_BACKOFF_SECONDS", 0)
     return client

@@ -388,6 +388,18 @@ def test_every_command_has_its_code() -> None:
     assert all(callable(code_of(name)) for name in names)
 
 
+def test_a_command_alone_is_what_it_is_among_all() -> None:
+    def below(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+        (found,) = (a.choices for a in top._actions if isinstance(a, argparse._SubParsersAction))
+        return dict(found)
+
+    for name, among_all in below(parser()).items():
+        alone = below(parser(name))
+        assert [*alone] == [name]
+        assert alone[name].format_help() == among_all.format_help()
+        assert [*commands_of(alone[name])] == [*commands_of(among_all)]
+
+
 def test_a_worker_loads_nothing_that_only_other_commands_need() -> None:
     loaded = subprocess.run(
         [
@@ -406,6 +418,7 @@ def test_a_worker_loads_nothing_that_only_other_commands_need() -> None:
     others = (
         "httpx",
         "yaml",
+        "difflib",
         "importlib.metadata",
         "cryptography",
         "pydantic",

@@ -1,6 +1,5 @@
 """Turns environment variables into checked settings, with one sentence for every mistake."""
 
-import difflib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -194,6 +193,8 @@ def _shown(text: str) -> str:
 
 
 def _stranger(name: str, known: Iterable[str]) -> str:
-    alike = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+    from difflib import get_close_matches  # Hardly anybody ever mistypes one.
+
+    alike = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
     hint = f"; did you mean {alike[0]}?" if alike else "."
     return f"{name} is not a variable of this program and is ignored{hint}"

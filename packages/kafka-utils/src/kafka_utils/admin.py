@@ -21,6 +21,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from kafka_utils.aiokafka_internals import any_broker, keep_first_connection, sender
 from kafka_utils.config import Security, check_client
@@ -118,13 +119,11 @@ class Admin:
 
     async def brokers(self) -> int:
         """Return how many brokers are alive."""
-        cluster = await self._ask(lambda client: client.describe_cluster())
-        return len(cluster["brokers"])
+        return len((await self._ask(_without_topics)).brokers)
 
     async def cluster_id(self) -> str:
         """Return what tells this cluster from every other one, for as long as it exists."""
-        cluster = await self._ask(lambda client: client.describe_cluster())
-        return str(cluster["cluster_id"])
+        return str((await self._ask(_without_topics)).cluster_id)
 
     async def list_topics(self) -> set[str]:
         """Return the names of all topics, Kafka's internal ones too."""
@@ -306,6 +305,11 @@ class Admin:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+async def _without_topics(client: AIOKafkaAdminClient) -> Any:
+    """The brokers' word about themselves; all topics with it, as aiokafka asks, would be much."""
+    return await sender(client)(MetadataRequest([]), None)
 
 
 class _NoSuchTopicError(KafkaError):

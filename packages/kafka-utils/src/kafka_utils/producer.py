@@ -2,7 +2,7 @@
 
 from aiokafka import AIOKafkaProducer
 
-from kafka_utils.aiokafka_internals import create_no_topics, keep_first_connection
+from kafka_utils.aiokafka_internals import keep_first_connection
 from kafka_utils.config import ProducerConfig
 from kafka_utils.connection import security_arguments
 
@@ -26,7 +26,7 @@ def create_producer(config: ProducerConfig, *, may_create_topics: bool = True) -
       one.
 
     Brokers that create what they are asked for create a topic that is missing, unless
-    ``may_create_topics`` is False: then all topics are asked for, which is a larger answer.
+    ``may_create_topics`` is False.
 
     Raises ConfigurationError if a certificate file has become unusable.
     """
@@ -42,7 +42,5 @@ def create_producer(config: ProducerConfig, *, may_create_topics: bool = True) -
         acks="all",
         **security_arguments(config.security),
     )
-    keep_first_connection(producer)
-    if not may_create_topics:
-        create_no_topics(producer)
+    keep_first_connection(producer, may_create_topics=may_create_topics)
     return producer

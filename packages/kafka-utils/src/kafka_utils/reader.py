@@ -7,7 +7,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from kafka_utils.aiokafka_internals import (
     ask_beside_fetches,
-    create_no_topics,
     keep_first_connection,
 )
 from kafka_utils.config import ConsumerConfig
@@ -26,21 +25,19 @@ def create_reader(config: ConsumerConfig, topic: str) -> AIOKafkaConsumer:
 
     Raises ConfigurationError if a certificate file has become unusable.
     """
-    return _consumer(config, topic)
+    return _consumer(config, topic, may_create_topics=True)
 
 
 def create_place_reader(config: ConsumerConfig) -> AIOKafkaConsumer:
     """Return a consumer of what is assigned to it by hand, from where it seeks; not yet started.
 
     A place that is none of the log is read from the log's beginning. It never has a topic created
-    by asking for it: it asks for all. Otherwise as ``create_reader``.
+    by asking for it. Otherwise as ``create_reader``.
     """
-    consumer = _consumer(config)
-    create_no_topics(consumer)
-    return consumer
+    return _consumer(config, may_create_topics=False)
 
 
-def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
+def _consumer(config: ConsumerConfig, *topics: str, may_create_topics: bool) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=list(config.bootstrap_servers),
@@ -57,7 +54,7 @@ def _consumer(config: ConsumerConfig, *topics: str) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         **security_arguments(config.security),
     )
-    keep_first_connection(consumer)
+    keep_first_connection(consumer, may_create_topics=may_create_topics)
     ask_beside_fetches(consumer)
     return consumer
 

@@ -40,7 +40,8 @@ environment: KAFKA_*, WORKER_* and WEBHOOK_*."""
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command and return its exit status."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(*words[:1]).parse_args(words)
     command = code_of(arguments.command)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As Python does with standard error: names in a file can hold what no encoding has.
@@ -75,21 +76,30 @@ def code_of(name: str) -> Command:
     return command
 
 
-def parser() -> argparse.ArgumentParser:
-    """What the command line accepts."""
+def parser(first: str | None = None) -> argparse.ArgumentParser:
+    """What the command line accepts, whose first word may be known: then what others take is not
+    made."""
     top = argparse.ArgumentParser(
         prog="webhook-worker", description="Webhooks from Kafka.", epilog=EXIT_CODES
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "run", RUN, "work until SIGTERM or Ctrl-C")
-    _add_check_config(commands)
-    _add_endpoints(commands)
-    _add_topics(commands)
-    _add_consumer_group(commands)
-    _add_send(commands)
-    _add_dead_letters(commands)
+    known: dict[str | None, Callable[[Commands], object]] = {
+        "run": _add_run,
+        "check-config": _add_check_config,
+        "endpoints": _add_endpoints,
+        "topics": _add_topics,
+        "group": _add_consumer_group,
+        "send": _add_send,
+        "dead-letters": _add_dead_letters,
+    }
+    for add in [known[first]] if first in known else known.values():
+        add(commands)
     return top
+
+
+def _add_run(commands: Commands) -> None:
+    _command(commands, "run", RUN, "work until SIGTERM or Ctrl-C")
 
 
 def _add_check_config(commands: Commands) -> None:

@@ -9,7 +9,6 @@ signature of each private name.
 from kafka_utils.aiokafka_internals.connections import (
     any_broker,
     ask_beside_fetches,
-    create_no_topics,
     send_within,
     sender,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "IncrementalSubscription",
     "any_broker",
     "ask_beside_fetches",
-    "create_no_topics",
     "keep_first_connection",
     "send_within",
     "sender",

@@ -43,22 +43,6 @@ def any_broker(client: "AIOKafkaAdminClient") -> str:
     return str(client._client.get_random_node())
 
 
-def create_no_topics(of: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Have it ask for the metadata of all topics, always.
-
-    A request that names a missing one makes brokers create it that do so
-    (``auto.create.topics.enable``), and aiokafka has no way to ask them not to.
-    """
-    client = client_of(of)
-    update = client._metadata_update
-
-    async def update_all(cluster: object, _: object) -> bool:
-        done: bool = await update(cluster, None)
-        return done
-
-    client._metadata_update = update_all
-
-
 def ask_beside_fetches(consumer: AIOKafkaConsumer) -> None:
     """Have it ask for offsets over a connection of its own.
 

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 def keep_first_connection(
     of: "AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient",
+    *,
+    may_create_topics: bool = True,
 ) -> None:
     """Have it make fewer connections; call it before it is started.
 
@@ -31,6 +33,10 @@ def keep_first_connection(
 
     A connection with something outstanding is left alone: what is asked over it would wait for as
     long as a fetch waits for records. Where there is no free one, aiokafka's own way is taken.
+
+    A question that names a missing topic makes brokers create it that do so
+    (``auto.create.topics.enable``), unless they are told not to, which aiokafka does not: where
+    none may be created, its own way is to ask for all topics.
     """
     client = client_of(of)
     draw, update = client.get_random_node, client._metadata_update
@@ -41,10 +47,10 @@ def keep_first_connection(
 
     async def update_over_free(cluster: Any, topics: Any) -> bool:
         node = _free_node(client)
-        request = MetadataRequest(list(topics) if topics else None)
+        request = MetadataRequest(list(topics) if topics else None, may_create_topics)
         if node is not None and await _learn(client, node, cluster, request):
             return True
-        done: bool = await update(cluster, topics)
+        done: bool = await update(cluster, topics if may_create_topics else None)
         return done
 
     client.bootstrap = partial(_bootstrap, client)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from webhook_worker.endpoint import Endpoint, Limits, OnFailure
@@ -126,6 +125,8 @@ class _Check:
         for name in values:
             if name in known:
                 continue
+            from difflib import get_close_matches  # A file without mistakes has no need of it.
+
             near = get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             self._wrong(f"is not known: {hint}", *parents, str(name)[:MAX_TEXT_CHARACTERS])
