@@ -27,21 +27,27 @@ EVENTS_EACH = 600
 Rows = dict[str, list[Figures] | str]
 
 
+def _counts(text: str) -> list[int]:
+    counts = [int(each) if each.isdecimal() else 0 for each in text.split(",") if each]
+    if 0 in counts:
+        raise argparse.ArgumentTypeError(f"numbers separated by commas, or nothing, not {text!r}")
+    return counts
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.growth",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--sizes", default="4,20,50,100", help="processes of the real fleets")
+    parser.add_argument(
+        "--sizes", type=_counts, default="4,20,50,100", help="processes of the real fleets"
+    )
     parser.add_argument("--workers", default="ours,careful", help=f"of {', '.join(WORKERS)}")
-    parser.add_argument("--simulated", default="4,20,50,100,1000", help="members")
+    parser.add_argument("--simulated", type=_counts, default="4,20,50,100,1000", help="members")
     parser.add_argument("--kinds", default="ours,stock-sticky", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--idle-seconds", type=float, default=20.0)
     options = parser.parse_args()
-    for name in ("sizes", "simulated"):
-        given = getattr(options, name)
-        setattr(options, name, [int(each) for each in given.split(",") if each])
     for name, known in (("workers", WORKERS), ("kinds", KINDS)):
         chosen = [each for each in getattr(options, name).split(",") if each]
         if unknown := [each for each in chosen if each not in known]:

@@ -100,8 +100,9 @@ def main() -> int:
         say("interrupted: what there is so far")
         status = INTERRUPTED
     show({"A pod dies, a pod is stuck": COLUMNS}, rows)
-    options.picture.write_text(stacked(timelines, PARTITIONS))
-    print(f"\nThe picture is {options.picture}")
+    if timelines:
+        options.picture.write_text(stacked(timelines, PARTITIONS))
+        print(f"\nThe picture is {options.picture}")
     return status
 
 

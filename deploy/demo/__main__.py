@@ -3,10 +3,15 @@
 It leaves nothing running and no files, whatever ends it; see `settings` for what can be set.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C while the rest is imported, for a second: the end, and no traceback out of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time

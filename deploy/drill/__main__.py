@@ -3,11 +3,16 @@
 It leaves nothing running; the picture and, if a promise did not hold, the logs are kept.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C while the rest is imported, for a second: the end, and no traceback out of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,8 +38,8 @@ def main() -> int:
     except DrillSettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    # As Ctrl-C, from the first moment on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with Guard() as guard:
         directory = Path(tempfile.mkdtemp(prefix="webhook-drill-", dir=roomy_memory()))
         guard.remove(directory)
