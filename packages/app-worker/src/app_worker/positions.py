@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Literal, Protocol, cast
 
 from aiokafka import TopicPartition
@@ -192,9 +191,8 @@ class Positions:
             return
 
     def _tell_of_new(self, partitions: Collection[TopicPartition]) -> None:
-        for topic, some in groupby(sorted(partitions), key=attrgetter("topic")):
-            detail = {"topic": topic, "partitions": [each.partition for each in some]}
-            detail["begins_with"] = self._policy
+        for topic, count in Counter(each.topic for each in partitions).items():
+            detail = {"topic": topic, "partitions": count, "begins_with": self._policy}
             _log.info("the group has no offset here yet", extra=detail)
 
     async def _set_place(self, lane: Lane, wanted: int | None) -> None:
