@@ -1,6 +1,7 @@
 """Records of the ordered topic: one of a key at a time, and failed ones tried again in place."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -67,6 +68,7 @@ async def test_a_failure_blocks_its_key_and_takes_no_place_meanwhile() -> None:
         assert bench.count("in_flight") == 0
         assert bench.count("blocked_keys", group="group") == 1
         assert bench.count("held_back_records", group="group") == 3
+        assert bench.count("ordered_span_records", group="group") == 5
         assert bench.count("oldest_blocked_age_seconds", group="group") == pytest.approx(15, abs=1)
         assert bench.consumer.group[A] == 0
         assert bench.consumer.metadata[A]
@@ -364,6 +366,29 @@ async def test_deliveries_are_put_into_the_ordered_topic_in_the_order_of_the_log
         assert mine == list(range(parity, 40, 2))
     assert offsets != sorted(offsets)
     assert seen == [frozenset({"line"})] * 40
+
+
+async def test_what_stands_in_line_is_remembered_when_the_handler_fails_on_the_rest() -> None:
+    bench = Bench()
+
+    class Handler(ScriptedHandler):
+        async def handle(self, record: Record) -> Sequence[Outcome]:
+            if not record.enqueued:
+                return [Enqueue("line"), Enqueue('a "b"')]
+            raise RuntimeError
+
+    bench.controller._execution._handler = Handler()
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.put(A, message(A, 0, b"0", key=b"k"))
+        await bench.consumer.assign(A)
+        await asyncio.sleep(5)
+        assert bench.consumer.group[A] == 1
+    *in_line, (topic, headers) = bench.producer.stored
+    assert [name for name, _ in in_line] == ["t.line"] * 2
+    assert all("worker-enqueued" not in each for _, each in in_line)
+    assert (topic, headers["worker-reason"]) == ("t.retry.5s", b"handler_error")
+    assert json.loads(headers["worker-enqueued"] or b"") == ['a "b"', "line"]
 
 
 class PutsInLine(ScriptedHandler):

@@ -60,7 +60,7 @@ def test_a_letter_is_read_as_it_was_written(record: Record, dead: DeadLetter, at
             postponed=0,
             not_before_ms=0,
             queued_ms=0,
-            enqueued=frozenset(),
+            enqueued=record.enqueued if dead.delivery is None else frozenset(),
         ),
         reason=dead.reason,
         detail=dead.detail,

@@ -1,6 +1,7 @@
 """The offset tracker against a naive model."""
 
 import time
+from itertools import groupby
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,9 @@ def test_it_agrees_with_a_model_that_remembers_everything(
         assert tracker.open_count == list(complete.values()).count(False)
         behind = [offset for offset in complete if expected is not None and offset >= expected]
         assert tracker.span == len(behind)
+        flags = [(offset, complete[offset]) for offset in behind]
+        alike = [list(each) for done, each in groupby(flags, key=lambda each: each[1]) if done]
+        assert tracker.completed_runs() == [(run[0][0], run[-1][0] + 1) for run in alike]
 
 
 def test_nothing_is_committable_before_anything_is_known() -> None:

@@ -238,6 +238,9 @@ class OrderedLanes(Lanes):
         metrics.held_back_records.labels(group).set_function(
             lambda: sum(each.held_back for each in self._ordered())
         )
+        metrics.ordered_span_records.labels(group).set_function(
+            lambda: max((each.tracker.span for each in self._ordered()), default=0)
+        )
         metrics.oldest_blocked_age.labels(group).set_function(self._oldest_age)
 
     def make(self, partition: TopicPartition, position: int | None) -> Lane:

@@ -1,5 +1,6 @@
 """What travels in the headers of parked records and dead letters, written and read."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ REASON = "worker-reason"
 DETAIL = "worker-detail"
 QUEUED = "worker-queued"
 """Unix milliseconds of when it was put into the ordered topic."""
+ENQUEUED = "worker-enqueued"
+"""Only where the handler failed on what is left of a record: a JSON list of the deliveries that
+stand in the ordered topic already."""
 DEAD_AT = "worker-dead-at"
 """Unix milliseconds."""
 VALUE_BYTES = "worker-value-bytes"
@@ -106,6 +110,7 @@ def read_stored(message: KafkaRecord) -> tuple[Record, dict[str, str]]:
         delivery=ours.get(DELIVERY),
         attempts=_read(ours, ATTEMPTS, _count),
         postponed=_read(ours, POSTPONED, _count, "0"),
+        enqueued=_read(ours, ENQUEUED, _names, "[]"),
     )
     return record, ours
 
@@ -149,6 +154,8 @@ def _ours(record: Record, outcome: Park | DeadLetter) -> OwnHeaders:
     ]
     if outcome.delivery is not None:
         headers.append((DELIVERY, outcome.delivery.encode()))
+    elif record.enqueued:
+        headers.append((ENQUEUED, json.dumps(sorted(record.enqueued)).encode()))
     if outcome.detail:
         headers.append((DETAIL, outcome.detail[:MAX_DETAIL].encode(errors="replace")))
     return headers
@@ -182,6 +189,16 @@ def _count(text: str) -> int:
     if count < 0:
         raise ValueError
     return count
+
+
+def _names(text: str) -> frozenset[str]:
+    try:
+        names = json.loads(text)
+    except RecursionError:
+        raise ValueError from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError
+    return frozenset(names)
 
 
 def _moment(text: str) -> int:

@@ -43,7 +43,7 @@ class Record(NamedTuple):
     queued_ms: int = 0
     """Unix milliseconds of when it was put into the ordered topic; 0 for one from elsewhere."""
     enqueued: frozenset[str] = frozenset()
-    """Deliveries that were put into the ordered topic since it came: they are not to be made."""
+    """Deliveries that were put into the ordered topic before: they are not to be made."""
 
     @property
     def size(self) -> int:

@@ -106,6 +106,14 @@ HELD_BACK_RECORDS = Metric(
     help="Records of blocked keys that were fetched; beyond 10,000 of a partition the deliveries "
     "that keep it full are given up as `order_overflow`.",
 )
+ORDERED_SPAN_RECORDS = Metric(
+    name="worker_ordered_span_records",
+    kind=Gauge,
+    unit="records",
+    labels=("group",),
+    help="Records of the ordered topic from the oldest open one on, where these are the most in a "
+    "partition; at 24,000 the deliveries that hold the oldest are given up as `order_overflow`.",
+)
 OLDEST_BLOCKED_AGE = Metric(
     name="worker_oldest_blocked_age_seconds",
     kind=Gauge,
@@ -394,6 +402,7 @@ WORKER_METRICS: tuple[AnyMetric, ...] = (
     PAUSED_PARTITIONS,
     BLOCKED_KEYS,
     HELD_BACK_RECORDS,
+    ORDERED_SPAN_RECORDS,
     OLDEST_BLOCKED_AGE,
     HANDLER_SECONDS,
     OUTCOMES,
@@ -450,6 +459,7 @@ class WorkerMetrics:
         self.paused_partitions = PAUSED_PARTITIONS.bind(registry)
         self.blocked_keys = BLOCKED_KEYS.bind(registry)
         self.held_back_records = HELD_BACK_RECORDS.bind(registry)
+        self.ordered_span_records = ORDERED_SPAN_RECORDS.bind(registry)
         self.oldest_blocked_age = OLDEST_BLOCKED_AGE.bind(registry)
         self.handler_seconds = QuickHistogram(
             HANDLER_SECONDS.name, HANDLER_SECONDS.help, HANDLER_SECONDS.buckets, registry
