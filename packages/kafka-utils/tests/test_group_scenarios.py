@@ -1,6 +1,6 @@
 """What whole members do in the situations that have gone wrong elsewhere, one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,9 @@ from group_model.member_model import HEARTBEAT_SECONDS, Habits, ModelMember
 from group_model.network_model import Kind, Late, Moment, Timeouts
 from group_model.simulation import Simulation
 
+from kafka_utils.assignors.consumer_protocol import Assignment, encode_assignment
 from kafka_utils.coordinator.membership import Phase, Reason
+from kafka_utils.coordinator.messages import Identity
 from kafka_utils.errors import FencedError, InconsistentAssignorsError
 
 LONG_DRAINS: dict[str, Any] = {"revoke_seconds": 40.0, "timeouts": Timeouts(rebalance=60.0)}
@@ -45,6 +47,18 @@ def delivered_by(group: Simulation, member: ModelMember, since: float) -> set[To
 def wants(member: ModelMember, reason: Reason) -> None:
     with member.process.inside():
         member.member.want(reason)
+
+
+def is_given(member: ModelMember, plan: bytes) -> None:
+    """Its next plan is this one, whatever the leader has made."""
+    said = member.transport.sync
+
+    async def sync(identity: Identity, assignments: Mapping[str, bytes]) -> bytes:
+        await said(identity, assignments)
+        member.transport.sync = said  # type: ignore[method-assign]
+        return plan
+
+    member.transport.sync = sync  # type: ignore[method-assign]
 
 
 def test_a_barrier_that_waits_for_one_member_holds_nobody_up(group: Simulation) -> None:
@@ -675,6 +689,40 @@ def test_a_leader_of_another_kind_does_not_keep_a_member_from_leaving(
     member.stop(relinquish=True)
     group.run(20)
     assert member.ended
+    group.settle()
+
+
+def test_a_plan_that_cannot_be_read_leaves_everything_as_it_is(
+    group: Simulation, caplog: pytest.LogCaptureFixture
+) -> None:
+    leader, member = group.start(), group.start()
+    group.settle()
+    before = member.open
+    is_given(member, b"\x00\x03 garbage")
+    wants(leader, Reason.METADATA)
+    group.run(5)
+    assert "the leader's plan is not used" in caplog.text
+    assert before == member.open == member.held
+    assert not member.revocations
+    assert not member.losses
+    group.settle()
+
+
+def test_a_plan_with_topics_that_were_not_subscribed_is_not_used_and_another_one_is_asked_for(
+    group: Simulation, caplog: pytest.LogCaptureFixture
+) -> None:
+    leader, member = group.start(), group.start()
+    group.settle()
+    before, generation = member.open, group.coordinator.generation
+    is_given(member, encode_assignment(Assignment(frozenset({TopicPartition("other", 0)}))))
+    wants(leader, Reason.METADATA)
+    group.run(10)
+    assert "a plan with ['other'] is not used" in caplog.text
+    assert before == member.open == member.held
+    assert not member.revocations
+    assert not member.losses
+    assert group.coordinator.generation == generation + 2
+    assert member.rebalances[-1].reason == Reason.STALE.value
     group.settle()
 
 
