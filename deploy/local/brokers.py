@@ -58,7 +58,7 @@ class Cluster:
         broker_session_ms: int = 6_000,
         extra: Mapping[str, str] | None = None,
         guard: Guard | None = None,
-        start_timeout_seconds: float = 90.0,
+        start_timeout_seconds: float = 150.0,
     ) -> None:
         protocols = broker_security.PROTOCOLS if secure else ("PLAINTEXT",)
         chosen = iter(free_ports(brokers * (len(protocols) + 1)))

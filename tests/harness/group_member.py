@@ -1,7 +1,8 @@
 """A process with members of one group, which writes what happens to them as lines of JSON.
 
 Each line has the time (the machine's monotonic clock), the member and what happened. SIGTERM makes
-it leave in order; SIGUSR1 makes it relinquish first; SIGUSR2 makes it stop as SIGSTOP does.
+it leave in order; SIGUSR1 makes it relinquish first; SIGUSR2 makes it stop as SIGSTOP does; SIGHUP
+ends its drains, the one under way and those to come.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -32,11 +34,12 @@ POLL_MS = 200
 
 
 class Voice(ConsumerEvents, ConsumerRebalanceListener):
-    """Writes down what one member is told, and drains as long as it is told to."""
+    """Writes down what one member is told, and drains as long as it is told to, or until told."""
 
-    def __init__(self, name: str, drain_seconds: float) -> None:
+    def __init__(self, name: str, drain_seconds: float, drained: asyncio.Event) -> None:
         self.name = name
         self.drain_seconds = drain_seconds
+        self._drained = drained
         self.at_work: set[TopicPartition] = set()
         self.in_hand = asyncio.Lock()
         """Held from when records are handed over until they are committed."""
@@ -54,7 +57,8 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self.say("revoking", revoked)
         self._giving_up = revoked
-        await asyncio.sleep(self.drain_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), self.drain_seconds)
         async with self.in_hand:
             self.at_work -= revoked
         self.say("revoked", revoked)
@@ -95,8 +99,8 @@ class Voice(ConsumerEvents, ConsumerRebalanceListener):
 class Worker:
     """One member that reads, and commits what it has read."""
 
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        self.voice = Voice(name, options.drain)
+    def __init__(self, name: str, options: argparse.Namespace, drained: asyncio.Event) -> None:
+        self.voice = Voice(name, options.drain, drained)
         self._options = options
         instance = f"{options.instance}-{name}" if options.instance else None
         config = ConsumerConfig(
@@ -162,13 +166,14 @@ def _both(first: asyncio.Event, second: asyncio.Event) -> None:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    stop, relinquish = asyncio.Event(), asyncio.Event()
+    stop, relinquish, drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _both, relinquish, stop)
+    loop.add_signal_handler(signal.SIGHUP, drained.set)
     loop.add_signal_handler(signal.SIGUSR2, os.kill, os.getpid(), signal.SIGSTOP)
     names = [f"{options.name}{number}" for number in range(options.members)]
-    await asyncio.gather(*(Worker(name, options).run(stop, relinquish) for name in names))
+    await asyncio.gather(*(Worker(name, options, drained).run(stop, relinquish) for name in names))
 
 
 def main() -> None:
@@ -182,7 +187,7 @@ def main() -> None:
     parser.add_argument("--session-ms", type=int, default=10_000)
     parser.add_argument("--heartbeat-ms", type=int, default=1_000)
     parser.add_argument("--rebalance-ms", type=int, default=20_000)
-    parser.add_argument("--drain", type=float, default=0.0, help="seconds that a revoke takes")
+    parser.add_argument("--drain", type=float, default=0.0, help="most seconds of a revoke")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     asyncio.run(_main(parser.parse_args()))

@@ -31,11 +31,15 @@ from tests.harness.group_account import (
 )
 from tests.harness.group_process import GroupProcess
 
+pytestmark = pytest.mark.timeout(300)  # Brokers that start on a busy machine take long.
+
 PARTITIONS = 12
 PATIENCE_SECONDS = 60
 PRODUCE_SECONDS = 0.05
 SESSION_MS = 6_000
 LONG_SESSION_MS = 30_000
+LONG_DRAIN: dict[str, Any] = {"drain": 40.0, "rebalance_ms": 100_000}
+"""Until SIGHUP: how soon a process of a test comes about depends on how busy the machine is."""
 
 
 @pytest.fixture(scope="module", params=["2.8.1", "4.1.0"])
@@ -263,40 +267,39 @@ async def test_who_was_frozen_past_its_session_delivers_nothing_before_it_has_lo
 
 
 async def test_a_second_rebalance_during_a_drain_disturbs_neither(scene: Scene) -> None:
-    drains = await scene.start("a", 1, drain=4.0)
+    drains = await scene.start("a", 1, **LONG_DRAIN)
     await scene.settled("a0")
     began = time.monotonic()
-    await scene.start("b", 1, drain=4.0)
+    await scene.start("b", 1)
     await scene.until(lambda: bool(drains.said("revoking")), "a0 drains")
     late = await scene.start("c", 1)
-    await scene.until(
-        lambda: (
-            bool(late.said("rebalanced"))
-            and late.said("rebalanced")[0]["at"] < drains.said("revoking")[0]["at"] + 4.0
-        ),
-        "c0 joins while a0 drains",
-    )
+    await scene.until(lambda: bool(late.said("rebalanced")), "c0 joins")
+    assert not drains.said("released")
+    drains.send(signal.SIGHUP)
+    await scene.until(lambda: bool(drains.said("released")), "a0 has drained")
+    drained_for = drains.said("released")[0]["at"] - drains.said("revoking")[0]["at"]
     await scene.settled("a0", "b0", "c0")
     await scene.read_to_the_end()
     assert not overlaps(ownerships(scene.lines))
     assert not repeated(scene.lines)
     kept = {part for part, owner in scene.owners().items() if owner == "a0"}
-    assert max(scene.silences(kept, began).values()) < 4.0
+    assert max(scene.silences(kept, began).values()) < drained_for
 
 
 async def test_what_drains_for_a_member_that_leaves_again_goes_on_where_it_stopped(
     scene: Scene,
 ) -> None:
-    owner = await scene.start("a", 1, drain=6.0)
+    owner = await scene.start("a", 1, **LONG_DRAIN)
     await scene.settled("a0")
-    began = time.monotonic()
     guest = await scene.start("b", 1)
     await scene.until(lambda: bool(owner.said("revoking")), "a0 drains")
     assert await guest.end(signal.SIGUSR1) == 0
     await scene.until(lambda: bool(owner.said("kept")), "a0 keeps what it drained")
     assert owner.said("kept")[0]["partitions"] == owner.said("revoking")[0]["partitions"]
     await scene.read_to_the_end()
-    assert max(scene.silences(set(range(PARTITIONS)), began).values()) < 6.0
+    assert not owner.said("revoked")
+    owner.send(signal.SIGHUP)
+    await scene.until(lambda: bool(owner.said("revoked")), "a0's callback returns")
     assert not owner.said("released")
     assert not repeated(scene.lines)
     assert [line["mine"] for line in owner.said("read")].count(False) == 0
@@ -314,14 +317,21 @@ async def test_three_restarts_that_overlap_repeat_nothing(scene: Scene) -> None:
     assert not repeated(scene.lines)
 
 
+MOMENTS: dict[str, Callable[[GroupProcess], list[Line]]] = {
+    "join": lambda process: process.said("coordinator"),
+    "fetch offsets": lambda process: [line for line in process.said("rebalanced") if line["added"]],
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 async def test_the_coordinators_end_while_members_join_and_commit_loses_and_repeats_nothing(
-    scene: Scene,
+    scene: Scene, moment: str
 ) -> None:
     first = await scene.start("a", 2)
     await scene.settled("a0", "a1")
     node = first.said("coordinator")[-1]["node"]
     second = await scene.start("b", 2)
-    await scene.until(lambda: bool(second.said("coordinator")), "b looks for its group")
+    await scene.until(lambda: bool(MOMENTS[moment](second)), f"b is to {moment}")
     scene.brokers.kill(node)
     try:
         await scene.settled("a0", "a1", "b0", "b1")
