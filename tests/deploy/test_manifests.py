@@ -17,6 +17,7 @@ import yaml
 import webhook_worker
 from app_worker import KafkaSettings, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
+from app_worker.ending import LINGER_SECONDS
 from deploy.image.messages import TERMINATION_LOG
 from deploy.image.pod_settings import PodSettings
 from tests.harness.manifests import (
@@ -75,13 +76,14 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
         "a call of the handler": worker.handler_timeout_seconds,
         "a drain": worker.drain_timeout_seconds,
         "a drain and the leave": worker.drain_timeout_seconds + LEAVE_SECONDS,
+        "and what never ends": worker.drain_timeout_seconds + LEAVE_SECONDS + LINGER_SECONDS,
         "the stop of a worker": supervised.getfloat("program:worker", "stopwaitsecs"),
         "the stop of a pod": pod["terminationGracePeriodSeconds"],
     }
     assert all(inner < outer for inner, outer in pairwise(chain.values())), chain
     # What is said beside the numbers is true.
     said = (BASE / "statefulset.yaml").read_text()
-    attempt, _, drain, _, stop, _ = chain.values()
+    attempt, _, drain, _, _, stop, _ = chain.values()
     assert f"An attempt {attempt:g} s < a drain {drain:g} s < supervisord's" in said
     assert f"stopwaitsecs {stop:g} s < this." in said
     # Nothing that routes has to be waited for.

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app_worker import DelaySchedule, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
+from app_worker.ending import LINGER_SECONDS
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
 from tests.harness.worker_process import PATIENCE_SECONDS, program_of, running
@@ -48,6 +49,30 @@ provider.add_span_processor(Printer())
 trace.set_tracer_provider(provider)
 """
     + PROGRAM
+)
+
+
+STUBBORN_PROGRAM = program_of(
+    """
+import time
+
+async def catches_all():
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+def sits_in_a_thread():
+    time.sleep(1000)
+
+async def handle(record):
+    text = record.value.decode()
+    print("begin", text, flush=True)
+    if text == "task":
+        await catches_all()
+    await asyncio.to_thread(sits_in_a_thread)
+"""
 )
 
 
@@ -167,6 +192,24 @@ async def test_what_is_in_flight_at_sigterm_is_finished_and_committed(
         assert worker.process.wait(PATIENCE_SECONDS) == 0
     assert worker.printed.count("end slow 0") == 10
     assert await uncommitted(environ, topic, topic) == 0
+
+
+async def test_a_handler_that_cannot_be_ended_does_not_keep_the_process_from_ending(
+    environ: dict[str, str], topic: str, tmp_path: Path
+) -> None:
+    await create_topics(environ)
+    environ |= {"WORKER_HANDLER_TIMEOUT_SECONDS": "1", "WORKER_DRAIN_TIMEOUT_SECONDS": "2"}
+    with running(tmp_path, program=STUBBORN_PROGRAM, **environ) as worker:
+        worker.wait_until(worker.ready)
+        await send(environ, "task", "thread")
+        worker.wait_until(lambda: {"begin task", "begin thread"} <= set(worker.printed))
+        code, seconds = worker.stop()
+    assert code == 0
+    assert seconds < 2 + LEAVE_SECONDS + LINGER_SECONDS
+    left = [one["frames"] for one in worker.log if one["msg"] == "the end does not wait for this"]
+    assert any(" catches_all" in frames for frames in left)
+    assert any(" sits_in_a_thread" in frames for frames in left)
+    assert await uncommitted(environ, topic, topic) >= 1
 
 
 async def test_a_second_signal_ends_it_at_once(environ: dict[str, str], tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Runs a worker as a whole program: from the environment to the exit code."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -9,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from aiokafka.errors import KafkaError
 
+from app_worker.ending import run_to_end
 from app_worker.environment import unknown_variables
 from app_worker.errors import AppWorkerError, EnvironmentProblems
 from app_worker.handler import Handler
@@ -42,4 +42,4 @@ def run_program(
     configure_logging(worker.log_level, spoken=SPOKEN, worker=worker.process_index)
     for warning in unknown_variables((KafkaSettings, WorkerSettings), environ):
         _log.warning("%s", warning)
-    return asyncio.run(run_worker(plan, kafka, worker, handler, create_registry()))
+    return run_to_end(run_worker(plan, kafka, worker, handler, create_registry()))

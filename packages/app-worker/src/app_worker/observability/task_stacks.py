@@ -33,10 +33,15 @@ def log_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
     As warnings: who asks for it is to get it, whatever the level is.
     """
-    stacks = Counter(" > ".join(_stack(task)) for task in asyncio.all_tasks(loop))
+    stacks = stacks_of(loop)
     _log.warning("tasks", extra={"tasks": stacks.total(), "stacks": len(stacks)})
     for stack, count in stacks.most_common(MOST_STACKS):
         _log.warning("tasks that wait at one place", extra={"tasks": count, "frames": stack})
+
+
+def stacks_of(loop: asyncio.AbstractEventLoop) -> Counter[str]:
+    """Each place that tasks of the loop wait at, from the outermost frame on, and how many do."""
+    return Counter(" > ".join(_stack(task)) for task in asyncio.all_tasks(loop))
 
 
 def _stack(task: "asyncio.Task[Any]") -> Sequence[str]:

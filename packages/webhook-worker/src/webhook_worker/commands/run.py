@@ -1,7 +1,6 @@
 """``webhook-worker run``: a worker process, from the environment alone."""
 
 import argparse
-import asyncio
 import logging
 import resource
 import sys
@@ -10,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka.errors import KafkaError
 
+from app_worker.ending import run_to_end
 from app_worker.errors import AppWorkerError
 from app_worker.handler import Handler
 from app_worker.observability.logs import configure_logging
@@ -57,7 +57,7 @@ def run(_: argparse.Namespace, environ: Mapping[str, str]) -> int:
     registry = create_registry()
     plan = plan_of(settings.webhook)
     handler = webhook_handler(settings, source, WebhookMetrics(registry), plan)
-    return asyncio.run(run_worker(plan, settings.kafka, settings.worker, handler, registry))
+    return run_to_end(run_worker(plan, settings.kafka, settings.worker, handler, registry))
 
 
 @asynccontextmanager
