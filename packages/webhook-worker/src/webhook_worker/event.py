@@ -77,11 +77,16 @@ class Event(NamedTuple):
 
 def body(event: Event) -> bytes:
     """What is sent and signed: type, timestamp and data, each byte for byte as received."""
-    return b'{"type":%b,"timestamp":%b,"data":%b}' % (
+    pieces = (
+        b'{"type":',
         event.raw_type,
+        b',"timestamp":',
         event.raw_timestamp,
+        b',"data":',
         event.data,
+        b"}",
     )
+    return b"".join(pieces)
 
 
 def parse_event(value: bytes | None, max_bytes: int) -> Event:

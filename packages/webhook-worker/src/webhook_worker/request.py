@@ -72,17 +72,11 @@ class Request(NamedTuple):
 
     def wire(self) -> bytes:
         """The whole request as HTTP/1.1 sends it."""
-        return (
-            b"%bwebhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
-            b"content-length: %d\r\n\r\n%b"
-        ) % (
-            self.head.wire,
-            self.event_id.encode(),
-            self.timestamp,
-            self.signature.encode(),
-            len(self.body),
-            self.body,
+        ours = (
+            f"webhook-id: {self.event_id}\r\nwebhook-timestamp: {self.timestamp}\r\n"
+            f"webhook-signature: {self.signature}\r\ncontent-length: {len(self.body)}\r\n\r\n"
         )
+        return b"".join((self.head.wire, ours.encode(), self.body))
 
 
 def build(body: bytes, event_id: str, endpoint: Endpoint, now: float) -> Request:

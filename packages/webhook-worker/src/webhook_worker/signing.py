@@ -1,7 +1,8 @@
 """Signs what is sent, as Standard Webhooks 1.0.0 defines it."""
 
 import hmac
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -47,7 +48,7 @@ class Secret:
 
     def signature(self, content: bytes) -> str:
         """The entry for the signature header: the scheme's version, a comma, base64."""
-        return "v1," + b64encode(_hmac(self._key, content)).decode()
+        return "v1," + b2a_base64(_hmac(self._key, content), newline=False).decode()
 
     def __repr__(self) -> str:
         return f"Secret({PREFIX}***)"
@@ -97,5 +98,7 @@ def sign(secrets: Sequence[Key], message_id: str, timestamp: int, body: bytes) -
     """
     if not secrets:
         raise ValueError("there is no secret to sign with")
-    content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
+    content = f"{message_id}.{timestamp}.".encode() + body
+    if len(secrets) == 1:
+        return secrets[0].signature(content)
     return " ".join([secret.signature(content) for secret in secrets])

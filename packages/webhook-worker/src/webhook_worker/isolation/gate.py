@@ -172,6 +172,8 @@ class Isolation:
 
         To be asked where half of all places are held.
         """
+        if standing.is_quick(now, CROWDED_SILENCE_SECONDS):
+            return False
         patience = self._patience()
         if not standing.is_slow(now, patience):
             return False

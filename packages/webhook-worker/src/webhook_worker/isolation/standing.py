@@ -72,6 +72,10 @@ class Standing:
             return now - oldest.began > patience
         return False
 
+    def is_quick(self, now: float, patience: float) -> bool:
+        """Whether it answered within ``patience``, and is not slow: nearly all are, at any time."""
+        return now - self.last_answer <= patience and self.seconds <= SLOW_SECONDS
+
     def has_answered(self, since: float) -> bool:
         """Whether it has answered anything since then, or was not asked."""
         return not self.permits or self.last_answer >= since
