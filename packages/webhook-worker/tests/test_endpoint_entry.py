@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
 }
 
 LABEL = "must be 1 to 256 characters, none a control character"
-RATE = "must be a number above 0 and up to 1000000, in attempts a second"
+RATE = "must be a number of 0.00001 to 1000000, in attempts a second"
 ORDERED = "must be block or park, or false"
 CONCURRENCY = "must be a whole number of 1 to 10000"
 QUOTES = "must be a string: put quotes around it"
@@ -153,6 +153,7 @@ def test_a_secrets_file_of_something_else_is_refused(lines: list[str]) -> None:
         ({"limits": {"rate": float("nan")}}, "limits.rate", RATE),
         ({"limits": {"rate": float("inf")}}, "limits.rate", RATE),
         ({"limits": {"rate": 10**400}}, "limits.rate", RATE),
+        ({"limits": {"rate": 5e-324}}, "limits.rate", RATE),
         ({"ordered": "yes"}, "ordered", ORDERED),
         ({"ordered": 1}, "ordered", ORDERED),
         ({"ordered": None}, "ordered", ORDERED),

@@ -21,6 +21,8 @@ MAX_HEADERS = 32
 MAX_HEADER_NAME_CHARACTERS = 128
 MAX_HEADER_VALUE_CHARACTERS = 4096
 MAX_CONCURRENCY = 10_000
+MIN_RATE = 0.00001
+"""About one attempt a day. The part of a process must not vanish: it is divided by."""
 MAX_RATE = 1_000_000
 
 RESERVED_HEADERS = frozenset(
@@ -215,7 +217,7 @@ class _Check:
             said = f"must be a whole number of 1 to {MAX_CONCURRENCY}"
             self._wrong(said, "limits", "concurrency")
         if "rate" in values and not _is_rate(values["rate"]):
-            said = f"must be a number above 0 and up to {MAX_RATE}, in attempts a second"
+            said = f"must be a number of {MIN_RATE:.5f} to {MAX_RATE}, in attempts a second"
             self._wrong(said, "limits", "rate")
         return Limits(values.get("concurrency"), values.get("rate"))
 
@@ -287,7 +289,9 @@ def _is_concurrency(value: object) -> bool:
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_RATE
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return MIN_RATE <= value <= MAX_RATE
 
 
 def _wrong_header(name: object, value: object, seen: set[str]) -> str | None:
