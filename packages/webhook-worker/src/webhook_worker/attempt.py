@@ -20,7 +20,7 @@ class Answered(NamedTuple):
 
     status: int
     retry_after: float | None = None
-    """Seconds that the receiver asks us to wait, 0 to MAX_RETRY_AFTER_SECONDS."""
+    """Seconds that the receiver asks us to wait, 0 to MAX_RETRY_AFTER_SECONDS; not read for 2xx."""
     body_start: bytes = b""
     """The first bytes of the answer's body. They can repeat the payload: never log them."""
 
