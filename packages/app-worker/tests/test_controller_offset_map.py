@@ -16,7 +16,7 @@ from scripted.bench import SCOPE, A, B, Bench, soon
 from scripted.consumer import message
 
 from app_worker.admission import Admission
-from app_worker.commits import pause_after
+from app_worker.commits import interval_after
 from app_worker.controller import (
     Subscription,
 )
@@ -259,18 +259,19 @@ async def test_no_record_is_begun_that_could_make_the_map_too_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "pause", "passing", "next_pause"),
+    ("seconds", "interval", "passing", "next_interval"),
     [
-        (0.005, 1.0, False, 1.0),
-        (0.1, 1.0, False, 2.0),
-        (5.0, 1.0, False, 10.0),
-        (0.005, 10.0, False, 1.0),
+        (0.005, 0.8, False, 0.8),
+        (0.15, 0.8, False, 0.8),
+        (0.5, 0.8, False, 2.5),
+        (5.0, 0.8, False, 10.0),
+        (0.005, 10.0, False, 0.8),
         (0.005, 1.0, True, 2.0),
         (5.0, 4.0, True, 8.0),
         (5.0, 8.0, True, 10.0),
     ],
 )
 def test_a_slow_coordinator_is_asked_less_often(
-    seconds: float, pause: float, passing: bool, next_pause: float
+    seconds: float, interval: float, passing: bool, next_interval: float
 ) -> None:
-    assert pause_after(seconds, pause, passing=passing) == next_pause
+    assert interval_after(seconds, interval, passing=passing) == next_interval
