@@ -1,6 +1,7 @@
 """What becomes of a record, whatever its handler does."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from scripted.bench import A, Bench
 from app_worker.admission import Admission
 from app_worker.handler import DeadLetter, Done, Park
 from app_worker.record import Record
+from app_worker.time_limit import DEAF_SECONDS
 
 pytestmark = pytest.mark.looptime
 
@@ -199,3 +201,35 @@ async def test_a_stop_while_kafka_refuses_commits_nothing_of_it() -> None:
         await bench.consumer.assign(A)
         await asyncio.sleep(1)
     assert bench.consumer.group[A] == 0
+
+
+async def test_a_handler_that_goes_on_beyond_its_time_is_told_of_with_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(handler_timeout_seconds=3.0)
+    let_go = asyncio.Event()
+
+    async def deaf(record: Record) -> list[Done]:
+        async def catches_all(seconds: float) -> None:
+            until = asyncio.get_running_loop().time() + seconds
+            while not let_go.is_set() and asyncio.get_running_loop().time() < until:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1)
+
+        await catches_all((0.0, 5.0, 1_000.0)[record.offset])
+        return [Done()]
+
+    bench.handler.handle = deaf  # type: ignore[method-assign]
+    async with bench.running():
+        bench.consumer.group[A] = 0
+        bench.consumer.append(A, 0, 1, 2)
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3 + DEAF_SECONDS - 0.1)
+        assert bench.count("handler_errors_total", error="does_not_end") == 0
+        await asyncio.sleep(100)
+        assert bench.count("handler_errors_total", error="does_not_end") == 1
+        told = "a call of the handler goes on although it was told to end"
+        [line] = [one for one in caplog.records if one.message == told]
+        assert " catches_all" in line.__dict__["frames"]
+        assert bench.consumer.group[A] == 2
+        let_go.set()

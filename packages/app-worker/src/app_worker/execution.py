@@ -22,6 +22,7 @@ from app_worker.lanes import Lane, Running
 from app_worker.loop_clock import loop_clock
 from app_worker.observability.logs import frames
 from app_worker.observability.metrics import WorkerMetrics
+from app_worker.observability.task_stacks import stack_of
 from app_worker.ordered_lane import OrderedLane
 from app_worker.parking import Parking
 from app_worker.record import Record
@@ -62,7 +63,7 @@ class Execution:
         self._handler = handler
         self._parking = parking
         self._limits = limits
-        self._limit = TimeLimit(timeout_seconds)
+        self._limit = TimeLimit(timeout_seconds, self._goes_on)
         self._clock = loop_clock()
         self._seconds = metrics.handler_seconds
         self._errors = metrics.handler_errors
@@ -177,6 +178,14 @@ class Execution:
                 raise HandlerFault("it parked with a delay that is not in the schedule")
             _check_storable(outcome)
         return outcomes
+
+    def _goes_on(self, call: Call) -> None:
+        """Nothing can end it: its record stays open, and keeps its place in flight."""
+        self._errors.labels("does_not_end").inc()
+        _log.error(
+            "a call of the handler goes on although it was told to end",
+            extra={"frames": stack_of(call.task)},
+        )
 
     def _check_alone(
         self, outcome: Enqueue | Block, beside: Sequence[object], record: Record, lane: Lane

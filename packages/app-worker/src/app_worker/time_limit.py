@@ -1,9 +1,13 @@
 """Ends the calls whose time is over, with one timer for all of them."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 Cut = Literal["over", "aside"]
+
+DEAF_SECONDS = 5.0
+"""How long a call may go on after it was told to end: it may have something to close."""
 
 
 class Call:
@@ -26,10 +30,13 @@ class TimeLimit:
     a timer. ``asyncio.timeout`` has one for each, which costs more than all the rest of a call.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, goes_on: Callable[[Call], None] = lambda _: None) -> None:
+        """``goes_on`` is told once of each call that does not end although it was told to."""
         self._seconds = seconds
+        self._goes_on = goes_on
         self._calls: dict[Call, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._told_to_end: dict[Call, asyncio.TimerHandle] = {}
 
     def begin(self, call: Call, now: float) -> None:
         """A call begins. To be ended before the next one of the same task begins."""
@@ -41,6 +48,8 @@ class TimeLimit:
     def end(self, call: Call) -> None:
         """The call has ended, in whatever way."""
         self._calls.pop(call, None)
+        if call.cut is not None:
+            self._told_to_end.pop(call).cancel()
 
     def seconds_left(self, call: Call, since: float, now: float) -> float:
         """The most that a call may still take, of a task whose work was begun at ``since``.
@@ -55,6 +64,8 @@ class TimeLimit:
         if self._calls.pop(call, call) is not None:
             return False
         call.cut = why
+        loop = asyncio.get_running_loop()
+        self._told_to_end[call] = loop.call_later(DEAF_SECONDS, self._goes_on, call)
         call.task.cancel()
         return True
 
@@ -63,6 +74,8 @@ class TimeLimit:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+        for timer in self._told_to_end.values():
+            timer.cancel()
 
     def _look_at(self, when: float) -> None:
         self._timer = asyncio.get_running_loop().call_at(when, self._look)

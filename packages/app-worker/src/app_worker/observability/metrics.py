@@ -161,7 +161,10 @@ HANDLER_ERRORS = Metric(
     kind=Counter,
     unit="records",
     labels=("error",),
-    help="Records whose handler raised, ran out of time or returned what is no outcome.",
+    help=(
+        "Records whose handler raised, ran out of time (`timeout`; also `does_not_end` if it goes "
+        "on all the same) or returned what is no outcome."
+    ),
 )
 COMMITS = Metric(
     name="worker_commits_total",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -41,10 +41,10 @@ def log_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 def stacks_of(loop: asyncio.AbstractEventLoop) -> Counter[str]:
     """Each place that tasks of the loop wait at, from the outermost frame on, and how many do."""
-    return Counter(" > ".join(_stack(task)) for task in asyncio.all_tasks(loop))
+    return Counter(map(stack_of, asyncio.all_tasks(loop)))
 
 
-def _stack(task: "asyncio.Task[Any]") -> Sequence[str]:
+def stack_of(task: "asyncio.Task[Any]") -> str:
     """From the outermost frame to what is waited for; places in the code, and no values."""
     places: list[str] = []
     waiting: Any = task.get_coro()
@@ -53,4 +53,4 @@ def _stack(task: "asyncio.Task[Any]") -> Sequence[str]:
         if frame is not None:
             places.append(place_of(frame.f_code, frame.f_lineno))
         waiting = getattr(waiting, "cr_await", None)
-    return places[-MOST_FRAMES:]
+    return " > ".join(places[-MOST_FRAMES:])
