@@ -1,6 +1,7 @@
 """What a process costs that has nothing to do: start, memory, CPU and wake-ups, beside a peer.
 
-``python -m benchmarks.idle --processes 4 --seconds 60 --workers ours,careful``
+``python -m benchmarks.idle --processes 4 --seconds 60 --workers ours,careful``; beside what was
+here before, in turns: ``--workers ours,before --before CHECKOUT --repeat 5``
 """
 
 import argparse
@@ -25,7 +26,7 @@ SETTLE_SECONDS = 15.0
 """After the group is there: the last assignment and the first empty fetches are over."""
 LOOK_SECONDS = 0.1
 READY_SECONDS = 120.0
-GROUPS = {"ours": "webhook-workers", "careful": "careful"}
+GROUPS = {"ours": "webhook-workers", "before": "webhook-workers", "careful": "careful"}
 NOBODYS_PORT = 9
 """No event comes, so nothing is sent there."""
 CAREFUL = (str(NOBODYS_PORT), TOPIC, "127.0.0.1")
@@ -74,6 +75,7 @@ def processes(kind: str, count: int, environ: Mapping[str, str], log: Path) -> I
     """So many of them, each with its index; their ids."""
     words = {
         "ours": ["webhook-worker", "run"],
+        "before": ["webhook-worker", "run"],
         "careful": [sys.executable, "-m", "benchmarks.isolation.careful", *CAREFUL],
     }[kind]
     with log.open("wb") as output:
@@ -141,14 +143,27 @@ def _memory(pid: int) -> Sequence[float]:
     ]
 
 
+def sources(checkout: Path) -> str:
+    """What puts the packages of another checkout before those that are installed; compiles them."""
+    found = sorted(checkout.glob("packages/*/src"))
+    if not found:
+        raise SystemExit(f"{checkout} has no packages/*/src")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *found], check=True)  # noqa: S603
+    return os.pathsep.join(map(str, [*found, ROOT]))
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.idle", description=__doc__)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--workers", default="ours,careful", help="ours, careful, or both")
+    parser.add_argument("--workers", default="ours,careful", help="of ours, before, careful")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="that of worker before")
     options = parser.parse_args()
+    kinds = options.workers.split(",")
+    if "before" in kinds and options.before is None:
+        parser.error("the worker before needs --before")
     print(
         f"{options.processes} processes, {PARTITIONS} partitions, {os.cpu_count()} cores, "
         f"{options.seconds:.0f} s idle, medians of {options.repeat}\n"
@@ -165,12 +180,18 @@ def main() -> int:
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         create_topics(environ, ["--partitions", str(PARTITIONS)])
         write_endpoints(directory, NOBODYS_PORT)
-        for kind in options.workers.split(","):
-            runs = [
-                run(kind, options.processes, servers, environ, options.seconds)
-                for _ in range(options.repeat)
-            ]
-            middle = Figures(*(median(each) for each in zip(*map(astuple, runs), strict=True)))
+        environs = dict.fromkeys(kinds, environ)
+        if options.before is not None:
+            environs["before"] = environ | {"PYTHONPATH": sources(options.before.resolve())}
+        runs: dict[str, list[Figures]] = {kind: [] for kind in kinds}
+        for _ in range(options.repeat):
+            for kind in kinds:
+                of_kind = environs[kind]
+                runs[kind].append(run(kind, options.processes, servers, of_kind, options.seconds))
+        for kind in kinds:
+            middle = Figures(
+                *(median(each) for each in zip(*map(astuple, runs[kind]), strict=True))
+            )
             print(
                 f"| {kind} | {middle.start_cpu_seconds:.2f} s | {middle.resident_mb:.1f} "
                 f"| {middle.proportional_mb:.1f} | {middle.own_mb:.1f} "

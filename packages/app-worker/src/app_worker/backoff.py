@@ -1,12 +1,11 @@
 """Decides how long to pause before what has failed is tried again."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MOST_DOUBLINGS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """A pause that doubles with each failure in a row, from ``first`` to ``longest`` seconds."""
 
     first: float

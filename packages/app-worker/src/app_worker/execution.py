@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app_worker.admission import Admission
 from app_worker.handler import (
@@ -37,8 +37,7 @@ ANYTHING = (Exception, SystemExit)
 one process after the other, each time that the record is delivered again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """A record is to be tried again in its lane, and its key waits for it."""
 
     lane: OrderedLane

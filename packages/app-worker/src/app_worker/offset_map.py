@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -82,8 +81,7 @@ class UnusableMapError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Whose maps these are. What another cluster's or group's map says is of other records."""
 
     cluster_id: str

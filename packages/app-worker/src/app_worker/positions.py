@@ -4,8 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -49,8 +48,7 @@ Committed = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartit
 """What the group has committed, None for nothing. Only a coordinator's own word may answer it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Where to read on, and how many records were lost on the way there."""
 
     offset: int

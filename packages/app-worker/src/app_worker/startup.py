@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
@@ -16,8 +17,7 @@ BACKOFF = Backoff(first=0.5, longest=10.0)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(NamedTuple):
     """What is asked of the brokers before anything starts."""
 
     cluster_id: str

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -82,8 +82,7 @@ class WorkerPlan:
     """Of this process: a handler asks it right before a request that acts on the world."""
 
 
-@dataclass(frozen=True, slots=True)
-class _OfSource:
+class _OfSource(NamedTuple):
     """How the records of a source are consumed."""
 
     group_suffix: str
@@ -97,8 +96,7 @@ _OF_SOURCE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """This process in one consumer group."""
 
     group_id: str

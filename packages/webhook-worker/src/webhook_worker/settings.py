@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from app_worker.conversion import AfterValidator, BeforeValidator, Bounds
@@ -320,8 +320,7 @@ class WebhookSettings(Settings):
             taken[name] = variable
 
 
-@dataclass(frozen=True, slots=True)
-class AllSettings:
+class AllSettings(NamedTuple):
     """Everything that the environment says, checked by itself and together."""
 
     kafka: KafkaSettings

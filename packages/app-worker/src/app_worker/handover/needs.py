@@ -89,8 +89,7 @@ class WhyNot(StrEnum):
     it is handed over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """Whether partitions are handed over, and if not always, why. Holds are honoured in any."""
 
     why_not: WhyNot | None = WhyNot.SETTING

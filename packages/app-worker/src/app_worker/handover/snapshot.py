@@ -1,6 +1,6 @@
 """What a commit says of a partition: what is done, and what is held, as it is at one moment."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -9,8 +9,7 @@ from app_worker.handover.release import Release
 from app_worker.offset_map import Runs, encode
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """One partition's part of a commit."""
 
     offset: int

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -27,8 +28,7 @@ from kafka_utils import Admin, KafkaUtilsError
 PROBE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether it can be used; if not, why, and what to do about it, as a sentence."""
 
     why_not: WhyNot | None = None

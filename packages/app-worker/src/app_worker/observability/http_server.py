@@ -10,10 +10,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -32,8 +31,7 @@ PATHS = ("/metrics", "/livez", "/readyz", "/debug/state")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back for a request."""
 
     status: HTTPStatus

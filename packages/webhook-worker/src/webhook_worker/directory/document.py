@@ -1,8 +1,7 @@
 """The parts of a written file of endpoints: what stands in it, and on which line."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from webhook_worker.errors import FieldPath, FieldProblem
 
@@ -10,8 +9,7 @@ MAX_DEPTH = 8
 """Levels below an entry that are read; an endpoint has two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One item of the list ``endpoints``, not yet checked."""
 
     value: object
@@ -27,8 +25,7 @@ class Entry:
         return self.lines[path]
 
 
-@dataclass(frozen=True, slots=True)
-class Stranger:
+class Stranger(NamedTuple):
     """A field beside ``endpoints``."""
 
     name: str

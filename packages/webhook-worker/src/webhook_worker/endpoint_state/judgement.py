@@ -6,6 +6,7 @@ sees an attempt succeed takes it back. What stands after a while is announced.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from webhook_worker.endpoint_state.state import Disabled, EndpointState, Failing
 
@@ -26,8 +27,7 @@ class Patience:
     """A pause between failures that ends a row of them: nobody knows what was meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Streak:
+class Streak(NamedTuple):
     """Failures in a row, as one process has seen them. Unix milliseconds."""
 
     since_ms: int

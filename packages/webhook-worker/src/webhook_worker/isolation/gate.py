@@ -5,8 +5,8 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from webhook_worker.attempt import Answered, Attempt
 from webhook_worker.endpoint import Endpoint
@@ -40,8 +40,7 @@ SERVER_ERROR = 500
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """No attempt is to be made now."""
 
     reason: PostponedReason

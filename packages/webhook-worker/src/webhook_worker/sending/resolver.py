@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from webhook_worker.egress import Address
 from webhook_worker.sending.lookups import (
@@ -26,8 +26,7 @@ SLOW_FOR_ONE_YOUNG = 3
 """Threads for names that are slow, for each of the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     answer: Answer
     until: float
     slow: bool
