@@ -277,6 +277,17 @@ def test_these_rights_are_all_that_workers_and_those_who_look_after_them_need(
     assert [line for line in said if line["level"] in ("error", "critical")] == []
 
 
+async def test_rights_on_a_topic_are_told_to_who_has_them(guarded: Cluster) -> None:
+    topic = "lines-to-read"
+    async with Admin((guarded.bootstrap_servers,)) as admin:
+        await admin.create([TopicSpec(name=topic, partitions=1, replication=1)])
+        assert (await admin.topic_rights())[topic] == {"Read", "Write"}
+    _grant(guarded.bootstrap_servers, [Grant(WORKER, "topic", topic, ("Read",), "a test")])
+    environ = sasl(guarded) | {"KAFKA_SASL_PASSWORD": guarded.credentials.password}
+    async with load(KafkaSettings, environ).admin() as admin:
+        assert (await admin.topic_rights())[topic] == {"Read"}
+
+
 @pytest.mark.parametrize(
     ("rights", "why_not"),
     [

@@ -22,6 +22,7 @@ class FakeAdmin:
         self.topics = topics
         self.denied = denied
         self.asked: list[tuple[str, list[TopicPartition]]] = []
+        self.rights: dict[str, frozenset[str]] = {}
         self.handover: dict[str, dict[str, str]] = {}
         """The hand-over topic, if it is there, with its settings."""
 
@@ -44,6 +45,9 @@ class FakeAdmin:
 
     async def topic_config(self, topic: str, _: Collection[str]) -> dict[str, str] | None:
         return self.handover.get(topic)
+
+    async def topic_rights(self) -> dict[str, frozenset[str]]:
+        return dict.fromkeys(self.topics, frozenset({"Read", "Write"})) | self.rights
 
     async def broker_config(self, _: Collection[str]) -> dict[str, str]:
         return {}
@@ -93,6 +97,17 @@ def test_the_topic_and_the_group_of_order_are_asked_about_where_there_is_to_be_o
     there = FakeAdmin([*TOPICS, "lines"])
     assert run(there, monkeypatch, tmp_path, WEBHOOK_ORDERED_TOPIC="lines") == 0
     assert "group hooks.ordered: readable\n" in capsys.readouterr().out
+
+
+def test_a_right_that_a_worker_lacks_on_a_topic_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = FakeAdmin([*TOPICS, "lines"])
+    admin.rights = {"lines": frozenset({"Read"}), "webhook": frozenset({"Read"})}
+    assert run(admin, monkeypatch, tmp_path, WEBHOOK_ORDERED_TOPIC="lines") == 0
+    err = capsys.readouterr().err
+    assert "warning: whoever asks has no right Write on topic lines, which a worker needs" in err
+    assert err.count("no right") == 1
 
 
 def test_nothing_is_asked_about_a_missing_topic_which_brokers_could_then_create(

@@ -206,6 +206,16 @@ class Admin:
 
         return await self._ask(ask)
 
+    async def topic_rights(self) -> dict[str, frozenset[str]]:
+        """Return which of ``Read`` and ``Write`` the asker has on each topic that it may see.
+
+        Both, where the brokers have no authorizer. Raises IncompatibleBrokerVersion with brokers
+        before Kafka 2.3.
+        """
+        from kafka_utils.group_questions import topic_rights
+
+        return await self._ask(lambda client: topic_rights(sender(client)))
+
     async def describe_topics(self, topics: Iterable[str] | None = None) -> "ClusterDescription":
         """Return the brokers, and who leads and stores the topics' partitions; None for all topics.
 

@@ -25,6 +25,7 @@ from kafka_utils.requests import (
     LeaveGroupRequest,
     LeavingMember,
     OffsetFetchRequest,
+    TopicRightsRequest,
     for_code,
 )
 from kafka_utils.topics import Broker, ClusterDescription, read_cluster
@@ -33,6 +34,8 @@ Send: TypeAlias = Callable[[Request[Any], int | None], Awaitable[Any]]
 """Sends a request to the broker of a node id (None: to any) and returns its answer."""
 
 _OF_GROUPS = 0
+_RIGHTS = {"Read": 3, "Write": 4}
+"""Bits, by the codes of Kafka's ``AclOperation``."""
 _ALL_TOPICS = None
 _LOG_END = -1
 _NO_REPLICA = -1
@@ -53,6 +56,17 @@ async def describe_cluster(send: Send) -> ClusterDescription:
     """Return all brokers and topics. Asking for all never creates one."""
     answer = await send(MetadataRequest(_ALL_TOPICS), None)
     return read_cluster(answer.to_object())
+
+
+async def topic_rights(send: Send) -> dict[str, frozenset[str]]:
+    """Return which of Read and Write the asker has on each topic that it may see."""
+    answer = (await send(TopicRightsRequest(), None)).to_object()
+    return {
+        topic["topic"]: frozenset(
+            name for name, bit in _RIGHTS.items() if topic["authorized_operations"] >> bit & 1
+        )
+        for topic in answer["topics"]
+    }
 
 
 async def describe_group(send: Send, group_id: str) -> GroupDescription:

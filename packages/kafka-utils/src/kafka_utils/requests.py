@@ -24,6 +24,7 @@ from kafka_utils.request_schemas import (
     HeartbeatStruct,
     LeaveGroupRequestV3,
     LeaveGroupStruct,
+    MetadataRequestV8,
     OffsetCommitRequestV7,
     OffsetCommitStruct,
     OffsetFetchRequestV7,
@@ -255,3 +256,13 @@ class DescribeGroupsRequest(NegotiatedRequest[DescribeGroupsStruct]):
         if issubclass(request_struct_class, DescribeGroupsRequestV4):
             return request_struct_class(list(self.groups), False)
         return request_struct_class(list(self.groups))
+
+
+class TopicRightsRequest(NegotiatedRequest[MetadataRequestV8]):
+    """Asks for all topics, and what the asker may do with each; it never creates one."""
+
+    API_KEY = 3
+
+    def build(self, request_struct_class: type[MetadataRequestV8]) -> MetadataRequestV8:
+        """Return the request in the given version."""
+        return request_struct_class(None, False, False, True)

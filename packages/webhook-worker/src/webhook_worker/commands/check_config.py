@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 
 from app_worker.environment import describe
 from app_worker.handover.words import handover_topic
@@ -56,6 +56,7 @@ async def _connect(settings: AllSettings) -> int:
         complete = _tell_topics(plan, found)
         # A worker has no need of it, so that an older one's topics are enough.
         print(f"topic {replayed}: {_partitions(replayed, found)}, for dead-letters replay only")
+        await _tell_rights(admin, plan)
         await _tell_handover(admin, settings)
         readable = True
         ordered = (ORDERED_GROUP_SUFFIX,) if plan.ordered_topic else ()
@@ -75,6 +76,25 @@ def _tell_topics(plan: WorkerPlan, found: Mapping[str, int]) -> bool:
     if not complete:
         print(f"create the missing topics with: {plan.create_command}", file=sys.stderr)
     return complete
+
+
+async def _tell_rights(admin: Admin, plan: WorkerPlan) -> None:
+    """Of what a worker could otherwise only be refused at work. An operator may have others."""
+    both, reads = ("Read", "Write"), ("Read",)
+    needed = {plan.topic: reads, **dict.fromkeys(plan.schedule.topics(), both)}
+    needed[plan.dead_letter_topic] = ("Write",)
+    if plan.ordered_topic:
+        needed[plan.ordered_topic] = both
+    try:
+        rights = await admin.topic_rights()
+    except IncompatibleBrokerVersion:
+        print("rights: not asked for: brokers before Kafka 2.3 do not tell them")
+        return
+    for topic, names in needed.items():
+        missing = [name for name in names if topic in rights and name not in rights[topic]]
+        if missing:
+            said = f"whoever asks has no right {' and '.join(missing)} on topic {topic}"
+            print(f"warning: {said}, which a worker needs", file=sys.stderr)
 
 
 async def _tell_handover(admin: Admin, settings: AllSettings) -> None:
