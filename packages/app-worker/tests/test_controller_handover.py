@@ -269,13 +269,16 @@ async def test_what_is_not_finished_in_time_is_cancelled_and_not_told_of() -> No
         assert pair.old.count("in_flight") == 0, "it is cancelled, and not only forgotten"
 
 
-async def test_a_word_that_cannot_be_written_is_tried_again_while_there_is_time() -> None:
+@pytest.mark.parametrize("trouble", [UnwritableError("no"), RuntimeError("a fault of a library")])
+async def test_a_word_that_cannot_be_written_is_tried_again_while_there_is_time(
+    trouble: Exception,
+) -> None:
     pair = Pair()
     pair.old.handler.hold(0, 0)
     async with pair.working():
         await pair.old.consumer.revoke()
         await pair.new.consumer.assign(A)
-        pair.topic.refuse_tell = UnwritableError("no")
+        pair.topic.refuse_tell = trouble
         pair.old.handler.let_go(0, 0)
         await asyncio.sleep(5)
         assert pair.old.count("obligations", group="group") == 1

@@ -133,7 +133,8 @@ class Owing:
             for word in tuple(release.words(self._clock())):
                 try:
                     await writer.tell(release.words_partition, word)
-                except (KafkaError, OSError) as error:
+                except Exception as error:
+                    # Whatever it is: without this task nothing would end by its time what is owed.
                     failures += 1
                     detail = {"group": self._group, "error": error_text(error, SPOKEN)}
                     _log.warning("a word could not be written and will be again", extra=detail)
