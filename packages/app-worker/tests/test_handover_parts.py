@@ -145,6 +145,15 @@ def test_the_longest_attempt_is_handed_over_with_its_whole_time() -> None:
         say(PLACE, HERE, 5, [], inherited(), a_release(_5=LONGEST_ATTEMPT_SECONDS + 1), 1_000.0)
 
 
+def test_the_longest_attempt_is_handed_over_at_whatever_moment() -> None:
+    for thousandths in range(0, 10**8, 7_919):
+        now = thousandths / 1_000
+        release = Release("g", 7, 1, 50)
+        release.freeze(HERE, {5: LONGEST_ATTEMPT_SECONDS}, now)
+        said = say(PLACE, HERE, 5, [], inherited(), release, now)
+        assert said.metadata, "the sum is not a hair above what may be held"
+
+
 def test_a_map_that_is_sent_later_says_less_of_both() -> None:
     release = a_release(_5=3.0, _9=15.0)
     release.stored(HERE, 5, 1_001.0)

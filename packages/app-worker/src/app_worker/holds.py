@@ -42,9 +42,10 @@ def to_bytes(holds: Holds, base: int) -> bytes:
     Raises ValueError for offsets that are not ascending from ``base`` on, and for a time longer
     than LONGEST_SECONDS: it would be read as a shorter one, and the records would be repeated.
     """
-    if not 0 <= holds.seconds <= LONGEST_SECONDS or not holds.offsets:
-        raise ValueError(f"{len(holds.offsets)} records cannot be held for {holds.seconds} s")
+    # Rounded first: a sum of times may be a hair above the longest that was added to it.
     units = math.ceil(round(holds.seconds * UNITS_PER_SECOND, 6))
+    if not 0 <= units <= LONGEST_SECONDS * UNITS_PER_SECOND or not holds.offsets:
+        raise ValueError(f"{len(holds.offsets)} records cannot be held for {holds.seconds} s")
     said = bytearray(holds.nonce.to_bytes(NONCE_BYTES))
     said += varint(holds.words_partition) + varint(holds.words_from) + varint(units)
     reached = base
