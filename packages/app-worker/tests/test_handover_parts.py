@@ -1,5 +1,7 @@
 """Holds of a new owner, obligations of a former one, and what a commit says of both."""
 
+from typing import NoReturn
+
 import pytest
 from aiokafka import TopicPartition
 
@@ -70,6 +72,16 @@ def test_no_other_word_settles_it(word: Word) -> None:
     kept = inherited(held(5))
     assert kept.settle(word) == []
     assert 5 in kept
+
+
+class _Unread(tuple[tuple[int, int], ...]):
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("it tells of up to a thousand records, to each of a worker's lanes")
+
+
+def test_a_word_of_another_release_is_told_by_its_nonce_alone() -> None:
+    kept = inherited(held(5))
+    assert kept.settle(Word(Kind.SETTLED, "g", 8, "t", _Unread([(3, 5)]))) == []
 
 
 def test_words_are_read_from_the_first_place_where_one_may_stand() -> None:
