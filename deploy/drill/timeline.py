@@ -50,7 +50,7 @@ def drawn(
     ]
     step = max(1, len(marks) // MOST_LABELS)
     for number, (at_ns, what) in enumerate(marks):
-        here = x(at_ns)
+        here = x(max(at_ns, begin))
         parts.append(
             f'<line x1="{here:.1f}" y1="{TOP}" x2="{here:.1f}" y2="{BOTTOM}" '
             'stroke="black" stroke-opacity="0.4"/>'

@@ -279,6 +279,8 @@ def test_the_picture_shows_each_stretch_of_ownership_and_each_mark() -> None:
     assert ">7</text>" in picture
     assert ">9 s</text>" in picture
     assert ">10 s</text>" not in picture
+    early = drawn(owned[3:], {}, [(0, "begins")], 2)
+    assert '<line x1="60.0"' in early, "what was before the first look stands at its place"
     assert ">20</text>" in drawn(owned, {3: 7}, [], 2, most=20), "on a scale that others share"
     assert drawn([], {}, [], 2).startswith("<svg")
 
