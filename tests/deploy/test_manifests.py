@@ -17,7 +17,7 @@ import yaml
 import webhook_worker
 from app_worker import KafkaSettings, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
-from app_worker.ending import LINGER_SECONDS
+from app_worker.ending import CLOSE_SECONDS, LINGER_SECONDS
 from deploy.image.messages import TERMINATION_LOG
 from deploy.image.pod_settings import PodSettings
 from tests.harness.manifests import (
@@ -76,7 +76,10 @@ def test_whatever_an_end_consists_of_has_less_time_than_what_it_is_part_of() -> 
         "a call of the handler": worker.handler_timeout_seconds,
         "a drain": worker.drain_timeout_seconds,
         "a drain and the leave": worker.drain_timeout_seconds + LEAVE_SECONDS,
-        "and what never ends": worker.drain_timeout_seconds + LEAVE_SECONDS + LINGER_SECONDS,
+        "all that may never end": worker.drain_timeout_seconds
+        + LEAVE_SECONDS
+        + CLOSE_SECONDS
+        + LINGER_SECONDS,
         "the stop of a worker": supervised.getfloat("program:worker", "stopwaitsecs"),
         "the stop of a pod": pod["terminationGracePeriodSeconds"],
     }

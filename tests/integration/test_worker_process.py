@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app_worker import DelaySchedule, WorkerSettings
 from app_worker.controller import LEAVE_SECONDS
-from app_worker.ending import LINGER_SECONDS
+from app_worker.ending import CLOSE_SECONDS, LINGER_SECONDS
 from deploy.local.brokers import Cluster
 from kafka_utils import Admin, ProducerConfig, TopicSpec, create_producer
 from tests.harness.worker_process import PATIENCE_SECONDS, program_of, running
@@ -72,6 +72,21 @@ async def handle(record):
     if text == "task":
         await catches_all()
     await asyncio.to_thread(sits_in_a_thread)
+"""
+)
+
+
+UNCLOSING_PROGRAM = program_of(
+    """
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def nullcontext(handler):
+    yield handler
+    await asyncio.Event().wait()
+
+async def handle(record):
+    return [Done()]
 """
 )
 
@@ -265,6 +280,18 @@ def test_without_a_broker_it_says_so_keeps_trying_and_ends_at_once(
         code, seconds = worker.stop()
     assert code == 0
     assert seconds < 2
+
+
+def test_a_handler_that_is_never_left_does_not_keep_the_process_from_ending(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with running(tmp_path, program=UNCLOSING_PROGRAM, **environ) as worker:
+        worker.wait_until(lambda: "missing topics" in worker.messages())
+        code, seconds = worker.stop()
+    assert code == 0
+    assert seconds < CLOSE_SECONDS + 2
+    left = [one["frames"] for one in worker.log if one["msg"] == "the end does not wait for this"]
+    assert any(" __aexit__" in frames for frames in left)
 
 
 async def test_brokers_that_are_gone_do_not_keep_it_from_ending_in_order(

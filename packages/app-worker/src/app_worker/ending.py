@@ -15,6 +15,8 @@ from app_worker.observability.task_stacks import stacks_of
 
 LINGER_SECONDS = 1.0
 """How long what was not waited for may take to end, once it has been cancelled."""
+CLOSE_SECONDS = 5.0
+"""How long the handler may take to close what it has opened."""
 MOST_SHOWN = 10
 MOST_FRAMES = 12
 
@@ -28,6 +30,24 @@ def run_to_end(main: Coroutine[Any, Any, int]) -> int:
     ``asyncio.to_thread``, which nothing can end.
     """
     return asyncio.run(_to_its_end(main))
+
+
+class Closing:
+    """The time in which a handler is to be left."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, error: type[BaseException] | None, *_: object) -> None:
+        """An exit callback of a context: exit in CLOSE_SECONDS, with 1 if there is an error."""
+        loop = asyncio.get_running_loop()
+        code = 0 if error is None else 1
+        self._timer = loop.call_later(CLOSE_SECONDS, partial(_exit, loop, code))
+
+    def over(self) -> None:
+        """It is left, or was never entered."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 async def _to_its_end(main: Coroutine[Any, Any, int]) -> int:

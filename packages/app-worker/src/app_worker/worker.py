@@ -16,6 +16,7 @@ from app_worker.admission import Admission, Source
 from app_worker.clients import connected
 from app_worker.controller import Controller, ControllerSettings, Subscription
 from app_worker.delays import DelaySchedule
+from app_worker.ending import Closing
 from app_worker.errors import MetricsPortError
 from app_worker.handler import Handler
 from app_worker.handover.needs import Words
@@ -117,6 +118,7 @@ async def run_worker(
     entered before any connection to Kafka and left after the last one.
     """
     asyncio.get_running_loop().set_exception_handler(_log_stray)
+    closing = Closing()
     with watchdog(worker.watchdog_seconds), shown_on_request(), stop_signals() as stop:
         try:
             async with AsyncExitStack() as stack:
@@ -125,6 +127,7 @@ async def run_worker(
                 ready_handler = await _entered(stack, handler, stop)
                 if ready_handler is None:
                     return EXIT_STOPPED
+                stack.push(closing.begin)
                 members = await _unless(stop, worker_parts.connect(ready_handler))
                 if members is not None:
                     await _take_part(members, worker_parts.readiness, stop)
@@ -136,6 +139,8 @@ async def run_worker(
         except Exception:
             _log.critical("crashed", exc_info=True)
             return EXIT_CRASHED
+        finally:
+            closing.over()
     _log.info("stopped")
     return EXIT_STOPPED
 
