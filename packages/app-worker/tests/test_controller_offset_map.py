@@ -147,6 +147,23 @@ async def test_metadata_that_cannot_be_believed_is_ignored_and_counted(
         assert bench.consumer.group[A] == 3
 
 
+async def test_a_replica_that_knows_of_the_logs_end_a_little_late_makes_no_map_untrue() -> None:
+    bench = Bench()
+    bench.consumer.group[A] = 0
+    bench.consumer.metadata[A] = encode(SCOPE.place(A), 0, [(1, 4)])
+    bench.consumer.append(A, *range(5))
+    ends = {A: 2}
+    bench.consumer.highwater = ends.get  # type: ignore[method-assign, assignment]
+    async with bench.running():
+        await bench.consumer.assign(A)
+        await asyncio.sleep(3)
+        ends[A] = 5
+        await asyncio.sleep(3)
+        assert bench.handler.finished == [(0, 0), (0, 4)]
+        assert bench.consumer.group[A] == 5
+        assert bench.count("offset_maps_ignored_total", reason="truncated") == 0
+
+
 @pytest.mark.parametrize("policy", ["earliest", "latest"])
 async def test_of_a_log_that_was_truncated_and_grew_again_nothing_is_complete(policy: str) -> None:
     bench = Bench(auto_offset_reset=policy)

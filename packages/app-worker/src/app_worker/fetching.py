@@ -261,6 +261,9 @@ class Fetching:
             lane = self._lanes.get(partition)
             if lane and lane.readable:
                 self._recall(lane)
+                if not lane.recalled:
+                    self._positions.find_end(lane, messages[0].offset)
+                    continue
                 before = lane.take(map(self._arrival, messages))
                 if before:
                     self._complete_before.inc(before)

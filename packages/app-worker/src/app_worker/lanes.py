@@ -87,6 +87,8 @@ class Lane:
         """The offset of the stuck head that was told of."""
         self.positioning = False
         """Whether it is being found out where the partition is to be read from."""
+        self.log_end: int | None = None
+        """As the leader has it, while a fetch has told of less; None while that is not needed."""
         self.queued = False
         """Whether the lane stands in the queue of those that may start a record."""
         self.alarm: asyncio.TimerHandle | None = None

@@ -139,6 +139,11 @@ class Positions:
                 self.move(lane, lane.tracker.position)
         self._ask_group([lane for lane in lanes if lane.tracker.position is None])
 
+    def find_end(self, lane: Lane, offset: int) -> None:
+        """Ask the leader where the log ends, then read on from ``offset``."""
+        lane.positioning = True
+        self._begin(self._find_end(lane, offset))
+
     def of(self, partition: TopicPartition) -> int | None:
         """See ``position_of``."""
         return position_of(self._consumer, partition)
@@ -207,6 +212,20 @@ class Positions:
                 continue
             start = start_from(wanted, starts[here[0]], ends[here[0]], self._policy)
             self._place(lane, wanted, start)
+            return
+
+    async def _find_end(self, lane: Lane, offset: int) -> None:
+        failures = 0
+        while self._is_wanted(lane):
+            try:
+                ends = await self._consumer.end_offsets([lane.partition])
+            except Exception as error:
+                failures += 1
+                await _back_off(failures, error)
+                continue
+            if self._is_wanted(lane):
+                lane.log_end = ends[lane.partition]
+                self.move(lane, offset)
             return
 
     def _is_wanted(self, lane: Lane) -> bool:

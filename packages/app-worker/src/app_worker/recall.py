@@ -52,11 +52,13 @@ class Recall:
     def __call__(self, lane: Lane) -> None:
         """Tell the lane, if it has not been told and it is known by now.
 
+        It is not while the map says more than a fetch has told of the log: what has come belongs
+        behind ``Positions.find_end`` then.
         To be called before each time that it takes something: what was told may prove untrue.
         """
         here = lane.partition
         if lane.recalled:
-            end = self._consumer.highwater(here) if lane.recalled_end else None
+            end = self._end(lane) if lane.recalled_end else None
             if end is not None and end < lane.recalled_end:
                 lane.forget()
                 self._ignore(here, "truncated")
@@ -67,9 +69,12 @@ class Recall:
         if start is None:
             lane.forget()
             return
-        end = self._consumer.highwater(here)
+        end = self._end(lane)
         if end is not None:
-            done, holds = self._believed(here, start, end)
+            believed = self._believed(lane, start, end)
+            if believed is None:
+                return
+            done, holds = believed
             if not holds:
                 lane.recall(done, start.offset)
                 return
@@ -79,7 +84,19 @@ class Recall:
             lane.recall(done, start.offset, HeldRecords(inherited, now, self._gone))
             self._taken_over(lane)
 
-    def _believed(self, here: TopicPartition, start: OffsetAndMetadata, log_end: int) -> OffsetMap:
+    def _end(self, lane: Lane) -> int | None:
+        """Of its log. A replica that is read from may know of it a little later than others."""
+        fetched = self._consumer.highwater(lane.partition)
+        if lane.log_end is None or fetched is None:
+            return fetched
+        end = max(fetched, lane.log_end)
+        if lane.recalled and fetched >= lane.log_end:
+            lane.log_end = None  # From now on less is less.
+        return end
+
+    def _believed(self, lane: Lane, start: OffsetAndMetadata, log_end: int) -> OffsetMap | None:
+        """None if the leader is to be asked first where the log ends."""
+        here = lane.partition
         try:
             said = decode(start.metadata, self._scope.place(here), start.offset)
         except UnusableMapError as error:
@@ -87,6 +104,8 @@ class Recall:
         else:
             if said.end <= log_end:
                 return said
+            if lane.log_end is None:
+                return None
             reason = "truncated"  # Records went with a broker, and others get their offsets.
         self._ignore(here, reason)
         return OffsetMap()
