@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from deploy.local.guard import Guard, kill_sessions, living
-from deploy.local.ports import CANDIDATES, is_free
+from deploy.local.ports import CANDIDATES, claim
 
 SUPERVISORD_CONF = Path(__file__).parents[1] / "image" / "supervisord.conf"
 # The pod's own grace, above supervisord's stopwaitsecs.
@@ -134,7 +134,7 @@ def free_port_ranges(count: int, length: int) -> list[int]:
     for start in starts:
         if len(found) == count:
             break
-        if all(is_free(port) for port in range(start, start + length)):
+        if all(claim(port) for port in range(start, start + length)):
             found.append(start)
     if len(found) < count:
         raise OSError(f"only {len(found)} of {count} ranges of {length} loopback ports are free")

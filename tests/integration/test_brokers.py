@@ -1,5 +1,7 @@
 """Brokers of every version start, keep records through a restart, and demand what they should."""
 
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from deploy.local import broker_registration, brokers
 from deploy.local.broker_registration import Registered
 from deploy.local.broker_security import MECHANISMS
 from deploy.local.brokers import BrokersUnavailable, Cluster
-from deploy.local.ports import free_ports
+from deploy.local.ports import claim, free_ports
 
 
 def a_topic() -> str:
@@ -162,3 +164,11 @@ def test_what_a_broker_knows_is_read_with_and_without_racks(
 
 def test_free_ports_are_all_different() -> None:
     assert len(set(free_ports(50))) == 50
+
+
+def test_a_port_that_nobody_listens_on_yet_is_given_to_one_process_only() -> None:
+    (port,) = free_ports(1)
+    assert not claim(port)
+    ask = f"from deploy.local.ports import claim; print(claim({port}))"
+    other = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True)
+    assert other.stdout == "False\n"
