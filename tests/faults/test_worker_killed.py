@@ -13,7 +13,7 @@ from deploy.local.brokers import Cluster
 from tests.conftest import ExistingCluster, Tell
 from tests.harness.line_receiver import PROGRAM, LineReceiver
 from tests.harness.worker_process import running
-from tests.harness.worker_scene import PARTITIONS, Scene, until
+from tests.harness.worker_scene import IN_FLIGHT, PARTITIONS, Scene, until
 
 COMMIT_SECONDS = 1.0
 """What a worker may complete without having committed it."""
@@ -41,7 +41,10 @@ async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_s
         await scene.produce(total)
         environ = scene.environ(receiver)
         with running(tmp_path, program=PROGRAM, **environ) as worker:
-            await until(worker, lambda: len(receiver.answered) >= until_killed)
+            await until(worker, partial(has_answered, receiver, until_killed))
+            held = set(heads)
+            receiver.hold = held.add
+            await until(worker, lambda: len(held) == IN_FLIGHT)
             worker.process.kill()
             killed = time.monotonic()
             worker.process.wait()
@@ -66,6 +69,7 @@ async def test_a_kill_repeats_what_was_in_flight_or_not_yet_committed_behind_a_s
     tell(ledger)
     assert code == 0
     assert ledger["lost"] == 0
+    assert ledger["in flight"] == IN_FLIGHT
     assert not done.keys() & set(heads), "the heads are to be open all the time"
     assert all(killed - each < COMMIT_SECONDS + SLACK_SECONDS for each in repeated)
     spared = re.search(r"^worker_records_complete_before_total (\S+)$", again, re.MULTILINE)
