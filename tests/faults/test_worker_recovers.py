@@ -1,6 +1,7 @@
 """A worker outlives its brokers and its session, and goes on by itself; the receiver's ledger.
 
-WITHOUT_BROKERS_SECONDS is how long there is no broker at all; a minute in the drill.
+WITHOUT_BROKERS_SECONDS is how long there is no broker at all. For more than a minute of it:
+`WITHOUT_BROKERS_SECONDS=65 make test ARGS=tests/faults/test_worker_recovers.py`.
 """
 
 import asyncio
