@@ -1,7 +1,7 @@
 """What the lines of all members say together: who owned what when, and what was read by whom."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -81,13 +81,6 @@ def missing(lines: Iterable[Line], ends: Mapping[int, int]) -> dict[int, list[in
         for partition, end in ends.items()
     }
     return {partition: offsets for partition, offsets in gaps.items() if offsets}
-
-
-def longest_silence(lines: Iterable[Line], partition: int, since: float, until: float) -> float:
-    """Return the longest time without a record of a partition between two times, in seconds."""
-    times = sorted(at for part, _, at in reads(lines) if part == partition and since < at < until)
-    points: Sequence[float] = [since, *times, until]
-    return max(b - a for a, b in pairwise(points))
 
 
 def balanced(owners: Mapping[int, str], members: Iterable[str]) -> bool:
