@@ -9,6 +9,7 @@ from aiokafka.errors import NoOffsetForPartitionError
 
 from app_worker.admission import Admission
 from app_worker.handler import Outcome
+from app_worker.handover.needs import Words
 from app_worker.record import Record
 from benchmarks.controller.ground import DONE, consumer, fill, working
 
@@ -49,11 +50,13 @@ async def bare(servers: str, topic: str, group: str) -> float:
         return (time.process_time() - began) / RECORDS * 1e6
 
 
-async def controlled(servers: str, topic: str, group: str, in_flight: int) -> float:
+async def controlled(
+    servers: str, topic: str, group: str, in_flight: int, words: Words | None = None
+) -> float:
     """The same for a controller with an empty handler."""
     counting = Counting(RECORDS)
     limits = Admission(in_flight, 1_000_000_000)
-    async with working(servers, topic, group, counting, limits):
+    async with working(servers, topic, group, counting, limits, words):
         began = time.process_time()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await counting.enough.wait()

@@ -14,6 +14,7 @@ from app_worker.admission import Admission
 from app_worker.controller import Controller, ControllerSettings, Subscription
 from app_worker.delays import DelaySchedule
 from app_worker.handler import Done, Handler, Outcome
+from app_worker.handover.needs import Words
 from app_worker.observability.metrics import WorkerMetrics
 from app_worker.offset_map import Scope
 from app_worker.parking import Parking
@@ -72,7 +73,12 @@ async def consumer(servers: str, group: str) -> AsyncIterator[IncrementalConsume
 
 @asynccontextmanager
 async def working(
-    servers: str, topic: str, group: str, handler: Handler, limits: Admission
+    servers: str,
+    topic: str,
+    group: str,
+    handler: Handler,
+    limits: Admission,
+    words: Words | None = None,
 ) -> AsyncIterator[CollectorRegistry]:
     """A controller at work on the topic, and its metrics."""
     registry = CollectorRegistry()
@@ -92,6 +98,7 @@ async def working(
             settings=ControllerSettings(handler_timeout_seconds=20, drain_timeout_seconds=25),
             metrics=metrics,
             scope=Scope(await admin.cluster_id(), group),
+            words=words,
         )
         run = asyncio.create_task(controller.run(Subscription(topics=(topic,))))
         try:

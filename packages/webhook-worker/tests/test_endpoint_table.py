@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webhook_worker.directory.table import MOST_PARSED, EndpointTable, read_entry
@@ -21,6 +21,11 @@ def entry(key: str, **more: object) -> bytes:
 
 def ids(table: EndpointTable, customer_id: str = "acme") -> list[str]:
     return [each.id for each in table.endpoints_for(customer_id, "order.paid")]
+
+
+def broken(table: EndpointTable, customer_id: str) -> list[str]:
+    """Which of them was asked for first decides their order, and nobody minds it."""
+    return sorted(map(str, table.broken_for(customer_id, "t")))
 
 
 def test_an_endpoint_is_found_by_its_id_and_by_its_customer() -> None:
@@ -115,6 +120,7 @@ CHANGES = st.lists(
 
 
 @given(CHANGES)
+@example([("b", "wrong"), ("a", "wrong"), ("a", "asked")])
 def test_after_any_changes_the_table_is_as_if_only_the_last_had_come(
     changes: list[tuple[str, str]],
 ) -> None:
@@ -147,7 +153,7 @@ def test_after_any_changes_the_table_is_as_if_only_the_last_had_come(
     assert table.counts == expected.counts
     for customer in ("c1", "c2"):
         assert ids(table, customer) == ids(expected, customer)
-        assert table.broken_for(customer, "t") == expected.broken_for(customer, "t")
+        assert broken(table, customer) == broken(expected, customer)
         assert table.knows_customer(customer) == expected.knows_customer(customer)
     for key in "ab":
         assert table.get(key) == expected.get(key)

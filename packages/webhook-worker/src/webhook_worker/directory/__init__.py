@@ -16,7 +16,7 @@ class Directory(Protocol):
         ...
 
     def broken_for(self, customer_id: str, event_type: str) -> tuple[str | None, ...]:
-        """The ids of those whose entry is wrong and that may receive it once repaired.
+        """The ids of those whose entry is wrong and that may receive it once repaired, in no order.
 
         None, at most once and last, stands for entries that have no id of their own.
         """
