@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -17,6 +17,7 @@ from app_worker.observability.metrics import WorkerMetrics
 from kafka_utils import Admin, KafkaUtilsError
 
 Policy = Literal["earliest", "latest"]
+T = TypeVar("T")
 
 COLLECT_SECONDS = 0.05
 """How long lanes without an offset are gathered for one question to the coordinator."""
@@ -200,33 +201,33 @@ class Positions:
 
     async def _set_place(self, lane: Lane, wanted: int | None) -> None:
         """Each lane by itself: a partition without a leader must not keep the others waiting."""
-        here = [lane.partition]
-        failures = 0
-        while self._is_wanted(lane):
-            try:
-                starts = await self._consumer.beginning_offsets(here)
-                ends = await self._consumer.end_offsets(here)
-            except Exception as error:
-                failures += 1
-                await _back_off(failures, error)
-                continue
-            start = start_from(wanted, starts[here[0]], ends[here[0]], self._policy)
-            self._place(lane, wanted, start)
-            return
+        here = lane.partition
+
+        async def ask() -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
+            starts = await self._consumer.beginning_offsets([here])
+            return starts, await self._consumer.end_offsets([here])
+
+        answer = await self._answer(lane, ask)
+        if answer is not None:
+            starts, ends = answer
+            self._place(lane, wanted, start_from(wanted, starts[here], ends[here], self._policy))
 
     async def _find_end(self, lane: Lane, offset: int) -> None:
+        ends = await self._answer(lane, lambda: self._consumer.end_offsets([lane.partition]))
+        if ends is not None and self._is_wanted(lane):
+            lane.log_end = ends[lane.partition]
+            self.move(lane, offset)
+
+    async def _answer(self, lane: Lane, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """What is asked for, asked again until it is known; None once nobody wants the lane."""
         failures = 0
         while self._is_wanted(lane):
             try:
-                ends = await self._consumer.end_offsets([lane.partition])
+                return await ask()
             except Exception as error:
                 failures += 1
                 await _back_off(failures, error)
-                continue
-            if self._is_wanted(lane):
-                lane.log_end = ends[lane.partition]
-                self.move(lane, offset)
-            return
+        return None
 
     def _is_wanted(self, lane: Lane) -> bool:
         return self._lanes.alive(lane) and not lane.stopped

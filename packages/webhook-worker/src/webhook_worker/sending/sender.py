@@ -135,9 +135,6 @@ class Sender:
             return Failed("internal", type(error).__name__, ours=True)
 
     def _came_back(self, answer: Answer) -> Attempt:
-        if answer.cut_short is None and 200 <= answer.status <= 299:  # noqa: PLR2004
-            # Nobody waits after a success, whatever its headers say.
-            return Answered(answer.status, None, answer.body[:MOST_KEPT_BYTES])
         answered = _answered(answer)
         if answer.cut_short is not None and answered.is_success:
             missing = f"status {answer.status}, but not all of its body,"
@@ -154,9 +151,11 @@ class Sender:
 
 
 def _answered(answer: Answer) -> Answered:
-    retry_after = None
+    answered = Answered(answer.status, None, answer.body[:MOST_KEPT_BYTES])
+    if answered.is_success:
+        return answered  # Nobody waits after a success, whatever its headers say.
     for name, value in answer.headers:
         if len(name) == len(_RETRY_AFTER) and name.lower() == _RETRY_AFTER:
             retry_after = parse_retry_after(value.decode("latin-1"), time.time())
-            break
-    return Answered(answer.status, retry_after, answer.body[:MOST_KEPT_BYTES])
+            return answered._replace(retry_after=retry_after)
+    return answered
